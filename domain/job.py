@@ -1,0 +1,100 @@
+"""A job: one request, its portfolios, and its life."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from domain.ids import JobId, SecurityId
+from domain.model import InvestmentModel
+from domain.policy import Policy
+
+
+class JobState(StrEnum):
+    """``accepted → running ⇄ waiting → done | done_with_errors | cancelled``, with two states between."""
+
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    WAITING = "waiting"  # an upstream is out; one seat probes
+    STOPPING = "stopping"  # cancelled or past its deadline: what is left is being swept
+    REOPENING = "reopening"  # a retry: failed items are being put back
+    DONE = "done"
+    DONE_WITH_ERRORS = "done_with_errors"
+    CANCELLED = "cancelled"
+
+    @property
+    def closed(self) -> bool:
+        return self in CLOSED
+
+
+CLOSED = frozenset({JobState.DONE, JobState.DONE_WITH_ERRORS, JobState.CANCELLED})
+OPEN = frozenset(JobState) - CLOSED
+
+
+@dataclass(frozen=True, slots=True)
+class JobMove:
+    """One allowed change of a job's state; every store builds its compare-and-set from it."""
+
+    sources: frozenset[JobState]
+    target: JobState | None  # None: computed (close)
+
+
+def _move(target: JobState | None, *sources: JobState) -> JobMove:
+    return JobMove(frozenset(sources), target)
+
+
+# The numbers are those of docs/job-protocol.md.
+JOB_MOVES: Mapping[str, JobMove] = {
+    "start": _move(JobState.RUNNING, JobState.ACCEPTED),  # J4
+    "wait": _move(JobState.WAITING, JobState.RUNNING),  # J5
+    "resume": _move(JobState.RUNNING, JobState.WAITING),  # J6
+    "stop": _move(JobState.STOPPING, JobState.ACCEPTED, JobState.RUNNING, JobState.WAITING),  # J7
+    "close": _move(None, JobState.RUNNING, JobState.WAITING, JobState.STOPPING),  # J8
+    "retry": _move(JobState.REOPENING, JobState.DONE_WITH_ERRORS),  # J9
+    "reopened": _move(JobState.RUNNING, JobState.REOPENING),  # J10
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """``n`` portfolios, at most ``parallelism`` of them in work at once.
+
+    ``job_id`` follows from the idempotency key; ``request_sha256`` tells a repeated request from another one.
+    ``model`` is the model as it stood when the job was accepted (without its portfolio list).
+    ``members_sha256`` names the stored list of portfolios. ``gen`` is +1 per retry.
+    ``healing`` counts what had to be repaired (expired, republished, resent, zombies): all 0 on a calm run.
+    """
+
+    job_id: JobId
+    key: str
+    request_sha256: str
+    model: InvestmentModel
+    policy: Policy
+    parallelism: int
+    n: int
+    members_sha256: str
+    inline_prices: Mapping[SecurityId, Decimal] | None = None
+    dry_run: bool = False
+    deadline: datetime | None = None
+    correlation_id: str = ""
+    state: JobState = JobState.ACCEPTED
+    gen: int = 0
+    stop_to: str | None = None  # "cancelled" or "failed"
+    reason: str | None = None  # why it waits or stopped
+    probe_at: datetime | None = None
+    probes: int = 0  # probes since it began to wait: they double their distance
+    counts: Mapping[str, int] = field(default_factory=dict)
+    healing: Mapping[str, int] = field(default_factory=dict)
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What is frozen for a job: the canonical snapshot bytes (JSON) and their hash. Inserted once, first wins."""
+
+    job_id: JobId
+    snapshot: bytes
+    sha256: str

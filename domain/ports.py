@@ -1,0 +1,362 @@
+"""What the use cases need from the world, in the domain's words. Adapters implement these.
+
+Every store method is one atomic step. A compare-and-set that matches nothing did nothing: somebody else was
+first, and the caller drops what it holds.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from domain.ids import ItemId, JobId, ModelId, PortfolioId, SecurityId
+from domain.item import Item, ItemState
+from domain.job import Inputs, Job, JobState
+from domain.model import InvestmentModel
+from domain.portfolio import Portfolio
+from domain.problem import Problem, SolverAnswer
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The present moment, UTC."""
+
+
+# ------------------------------------------------------------------------------------------------ upstream
+
+
+class PriceSource(Protocol):
+    def prices(self) -> Mapping[str, Decimal]:
+        """Every price there is, by ticker, in one call.
+
+        Raises:
+            UpstreamUnavailable: out of reach after the retries.
+            UpstreamFault: an answer that cannot be used (a NaN, a negative price, HTML).
+        """
+
+
+class SecurityMaster(Protocol):
+    def tickers(self, wanted: Iterable[SecurityId]) -> Mapping[SecurityId, str]:
+        """Tickers of all securities in one call, with single look-ups for what of ``wanted`` is missing.
+
+        A wanted security nobody knows is simply not in the answer.
+
+        Raises:
+            UpstreamUnavailable, UpstreamFault: as above.
+        """
+
+
+class PortfolioAccounting(Protocol):
+    def portfolio(self, portfolio_id: PortfolioId) -> Portfolio | None:
+        """Cash and positions, in one call where the source allows it. None: no balance of any kind.
+
+        Raises:
+            UpstreamUnavailable, UpstreamFault: as above.
+        """
+
+
+class PortfolioDirectory(Protocol):
+    def name(self, portfolio_id: PortfolioId) -> str | None:
+        """The portfolio's name; None when nobody knows such a portfolio.
+
+        Raises:
+            UpstreamUnavailable, UpstreamFault: as above.
+        """
+
+
+# ------------------------------------------------------------------------------------------------ solver
+
+
+class Solver(Protocol):
+    name: str  # library and version, as it stands in the proof
+
+    def solve(self, problem: Problem) -> SolverAnswer:
+        """The coupled problem, in floating point: the caller verifies the answer exactly.
+
+        Raises:
+            SolverTimeout: the time limit passed without an incumbent.
+            SolverFailed: any other end without an answer or a proof that there is none.
+        """
+
+
+# ------------------------------------------------------------------------------------------------ results
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One entry of the result queue: the order set's id and the exact bytes stored with the result."""
+
+    item_id: ItemId
+    job_id: JobId
+    body: bytes
+
+
+class OrderSetPublisher(Protocol):
+    def publish(self, publication: Publication) -> None:
+        """Add the entry unless its id was added before: one atomic step where the broker allows it.
+
+        Raises:
+            BrokerUnavailable: nothing is known about the entry; publish the same bytes again later.
+        """
+
+    def ping(self) -> None:
+        """Raises BrokerUnavailable when the broker does not answer."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Token:
+    """Try one portfolio on this seat. It carries no state: lost, doubled or late, it does no harm."""
+
+    job_id: JobId
+    seat: int
+    probe: bool = False
+
+
+class TokenQueue(Protocol):
+    def send(self, tokens: Sequence[Token]) -> None:
+        """Raises BrokerUnavailable: some or all were not sent."""
+
+    def length(self) -> int:
+        """How many tokens wait in the queue. Raises BrokerUnavailable."""
+
+
+# ------------------------------------------------------------------------------------------------ models
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelQuery:
+    """What to list. ``sort_by`` is one of model_id, name, last_rebalance_date, each with + or - before it."""
+
+    portfolio_id: PortfolioId | None = None
+    security_id: SecurityId | None = None
+    name: str | None = None
+    rebalanced_on: datetime | None = None  # exactly this UTC day
+    needing_rebalance_since: datetime | None = None  # never rebalanced, or before this moment
+    sort_by: tuple[str, ...] = ("+model_id",)
+    offset: int = 0
+    limit: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCounts:
+    models: int
+    positions: int
+    portfolios: int
+
+
+class ModelStore(Protocol):
+    def create_model(self, model: InvestmentModel) -> InvestmentModel:
+        """Raises AlreadyExists: the id or the name is taken."""
+
+    def get_model(self, model_id: ModelId) -> InvestmentModel:
+        """Raises NotFound."""
+
+    def list_models(self, query: ModelQuery) -> Sequence[InvestmentModel]:
+        """The page that ``query`` names, in a total order (ties broken by model id)."""
+
+    def count_models(self, query: ModelQuery) -> ModelCounts:
+        """How many models match (paging ignored), and their positions and portfolios added up."""
+
+    def update_model(self, model: InvestmentModel) -> InvestmentModel:
+        """Replace the model at ``model.version`` by one atomic filter; the answer has the next version.
+
+        Raises:
+            NotFound: no such model.
+            StaleVersion: it is not at that version.
+            AlreadyExists: the new name is taken.
+        """
+
+    def delete_model(self, model_id: ModelId, version: int) -> None:
+        """Raises NotFound, StaleVersion."""
+
+    def note_rebalanced(self, model_id: ModelId, moment: datetime) -> None:
+        """Set the last rebalance date unless it is later already. Not an edit: the version stays. Unknown: no-op."""
+
+
+# ------------------------------------------------------------------------------------------------ jobs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One portfolio of a request, with its data where the request carried it (JSON bytes)."""
+
+    portfolio_id: PortfolioId
+    inline: bytes | None = None
+
+
+class ClaimMiss(StrEnum):
+    SEAT_BUSY = "seat_busy"
+    NOTHING_PENDING = "nothing_pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """What a finished item is written as: a decided state, its answer, and the order set that falls due."""
+
+    item_id: ItemId
+    fence: int
+    state: ItemState
+    reason: str
+    result: bytes
+    order_set: bytes | None  # None: nothing to publish (a dry run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """An item whose lease ran out, and what became of it."""
+
+    item_id: ItemId
+    job_id: JobId
+    state: ItemState
+
+
+class JobStore(Protocol):
+    """Jobs, frozen inputs, items and the outbox inside them. The protocol is docs/job-protocol.md.
+
+    All stamps (``touched``, ``created_at`` ...) are written by the store's clock, and all times are compared
+    on it: no other clock can break anything. Every way out of ``running`` frees the seat.
+
+    Every method raises StoreUnavailable when the store is out of reach.
+    """
+
+    def prepare(self) -> None:
+        """Create collections or tables and indexes. Repeatable."""
+
+    def ping(self) -> None:
+        """Raises StoreUnavailable when the store does not answer."""
+
+    def now(self) -> datetime:
+        """The store's clock, UTC."""
+
+    # -- jobs
+
+    def put_members(self, members_sha256: str, members: Sequence[Member]) -> None:
+        """Store a request's portfolios under their hash, in chunks. Repeatable; done before the job is inserted."""
+
+    def members(self, members_sha256: str, offset: int, limit: int) -> Sequence[Member]:
+        """Part of a stored list, in the order it was put."""
+
+    def insert_job(self, job: Job) -> Job:
+        """J1. Insert, or answer the job stored under this id (first wins)."""
+
+    def get_job(self, job_id: JobId) -> Job:
+        """Raises NotFound."""
+
+    def list_jobs(
+        self,
+        *,
+        states: Iterable[JobState] = (),
+        model_id: ModelId | None = None,
+        offset: int = 0,
+        limit: int = 50,
+    ) -> Sequence[Job]:
+        """Newest first. No states: all of them."""
+
+    def freeze_inputs(self, inputs: Inputs) -> Inputs:
+        """J2. Insert once, first wins: the answer is what is stored."""
+
+    def get_inputs(self, job_id: JobId) -> Inputs | None: ...
+
+    def insert_items(self, job: Job, seq: int, members: Sequence[Member]) -> None:
+        """I1. Insert items seq, seq+1, ... as pending at the job's gen; those that exist stay as they are.
+
+        When the stored job is stopping they are inserted pending all the same and swept afterwards.
+        """
+
+    def start_job(self, job_id: JobId) -> bool:
+        """J4."""
+
+    def wait_job(self, job_id: JobId, reason: str, probe_seconds: float) -> bool:
+        """J5. ``probe_at`` = now + probe_seconds; ``probes`` = 0. An accepted job keeps its state and notes why."""
+
+    def probed_job(self, job: Job, probe_seconds: float) -> bool:
+        """A probe is being sent: ``probes`` + 1 and the next ``probe_at``, unless ``probes`` moved meanwhile."""
+
+    def resume_job(self, job_id: JobId) -> bool:
+        """J6."""
+
+    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str) -> bool:
+        """J7. ``stop_to`` is CANCELLED or FAILED: what unfinished items become."""
+
+    def close_job(self, job_id: JobId, gen: int) -> Job | None:
+        """J8. Close when all n items are final: cancelled if any item is, else done_with_errors if any failed,
+        else done; with the counts by state. None: not yet, or somebody else did. Ask only when nothing is open.
+        """
+
+    def retry_job(self, job_id: JobId, gen: int) -> bool:
+        """J9."""
+
+    def reopen_items(self, job_id: JobId, gen: int) -> int:
+        """I11. Failed items of an earlier gen become pending, attempt 0, at ``gen``. How many."""
+
+    def reopened_job(self, job_id: JobId, gen: int) -> bool:
+        """J10."""
+
+    def note_healing(self, job_id: JobId, kind: str, count: int = 1) -> None:
+        """Add to ``healing[kind]`` of the job. Called only when something had to be repaired."""
+
+    # -- items, by workers
+
+    def claim(self, job_id: JobId, seat: int, owner: str) -> Item | ClaimMiss:
+        """I2. The lowest pending item becomes running on this seat, fence + 1, attempt + 1."""
+
+    def finish(self, finish: Finish) -> bool:
+        """I3. Result, outcome and outbox in one write. False: the fence has moved, drop the result.
+
+        After a lost reply the write is repeated and recognised as its own.
+        """
+
+    def fail_attempt(
+        self, item_id: ItemId, fence: int, reason: str, *, max_attempts: int, delay_seconds: float
+    ) -> ItemState | None:
+        """I4. Delayed by ``delay_seconds``, or failed when the attempts are used up. None: the fence has moved."""
+
+    def give_back(self, item_id: ItemId, fence: int, reason: str, *, delay_seconds: float) -> bool:
+        """I5. Delayed, attempt - 1, given_back + 1: an outage burns nothing and does not come first again."""
+
+    def mark_sent(self, item_ids: Sequence[ItemId]) -> int:
+        """I7. due → sent for each."""
+
+    # -- items, by the steward
+
+    def expire_items(
+        self, lease_seconds: float, *, max_attempts: int, limit: int = 1000
+    ) -> Sequence[Expired]:
+        """I8. Running and untouched for longer than the lease: delayed (at once due to wake) or failed
+        (``lost_worker``) when the attempts are used up; ``stop_to`` when the job is stopping.
+        """
+
+    def wake_items(self, limit: int = 1000) -> int:
+        """I9. Delayed items whose time has come become pending."""
+
+    def due_items(self, older_than_seconds: float, limit: int = 1000) -> Sequence[Item]:
+        """I6. Decided items whose order set is due for longer than this (``order_set`` included)."""
+
+    def sweep_items(self, job: Job) -> int:
+        """I10. Pending and delayed items of a stopping job, up to its gen, become ``job.stop_to``. How many."""
+
+    def busy_seats(self, job_id: JobId) -> frozenset[int]: ...
+
+    def has_items(self, job_id: JobId, states: Iterable[ItemState]) -> bool:
+        """Whether any item is in one of these states (limit 1, never a count)."""
+
+    # -- items, for people
+
+    def get_item(self, item_id: ItemId) -> Item:
+        """Raises NotFound."""
+
+    def list_items(
+        self,
+        job_id: JobId,
+        *,
+        states: Iterable[ItemState] = (),
+        after_seq: int = -1,
+        limit: int = 100,
+        bodies: bool = False,
+    ) -> Sequence[Item]:
+        """In seq order, after ``after_seq``. ``bodies`` False: without inline, result and order_set."""
+
+    def count_items(self, job_id: JobId) -> Mapping[str, int]:
+        """How many items are in each state."""

@@ -1,0 +1,49 @@
+"""What every use case is given: the ports, and the few numbers that shape a job's life."""
+
+from dataclasses import dataclass
+
+from domain.ports import (
+    Clock,
+    JobStore,
+    ModelStore,
+    OrderSetPublisher,
+    PortfolioAccounting,
+    PortfolioDirectory,
+    PriceSource,
+    SecurityMaster,
+    Solver,
+    TokenQueue,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Settings the use cases need, as plain values. Lease > Celery's hard limit > the solver's limit."""
+
+    default_parallelism: int = 4
+    max_parallelism: int = 256
+    max_portfolios: int = 1_000_000
+    max_attempts: int = 3
+    lease_seconds: float = 150.0
+    retry_delay_seconds: float = 2.0
+    outage_delay_seconds: float = 5.0
+    max_delay_seconds: float = 60.0
+    due_after_seconds: float = 10.0
+    default_deadline_seconds: float = 6 * 3600.0
+    stated_value_low: float = 0.85
+    stated_value_high: float = 1.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    models: ModelStore
+    jobs: JobStore
+    prices: PriceSource
+    securities: SecurityMaster
+    accounting: PortfolioAccounting
+    directory: PortfolioDirectory
+    solver: Solver
+    publisher: OrderSetPublisher
+    tokens: TokenQueue
+    clock: Clock
+    rules: Rules
