@@ -2,7 +2,7 @@
 
 from domain.errors import TrimtabError, UpstreamFault, UpstreamUnavailable
 from domain.item import ItemState
-from domain.job import Job, JobState
+from domain.job import Job
 from domain.ports import Token
 from tasks.freeze_job import freeze_job
 from tasks.services import Services
@@ -20,7 +20,7 @@ def open_job(job: Job, services: Services) -> tuple[Token, ...]:
     try:
         freeze_job(job, services)
     except (UpstreamUnavailable, UpstreamFault) as outage:
-        services.jobs.wait_job(job.job_id, str(outage), _delay(job, services))
+        services.jobs.wait_job(job.job_id, str(outage), services.rules.outage_delay_seconds)
         return ()
     except TrimtabError as error:
         if error.code.endswith("unavailable"):
@@ -39,8 +39,3 @@ def write_items(job: Job, services: Services) -> None:
         members = services.jobs.members(job.members_sha256, offset, ITEMS_AT_ONCE)
         services.jobs.insert_items(job, offset, members)
 
-
-def _delay(job: Job, services: Services) -> float:
-    rules = services.rules
-    waited = job.probes if job.state is JobState.ACCEPTED else 0
-    return min(rules.outage_delay_seconds * 2.0**waited, rules.max_delay_seconds)
