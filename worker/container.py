@@ -27,7 +27,7 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
         Invalid: a URL whose scheme nobody here knows.
     """
     with ExitStack() as held:
-        store = open_store(settings.effective_store_url, sqlite_synchronous=settings.sqlite_synchronous)
+        store = open_store(settings.effective_store_url, synchronous=settings.sqlite_synchronous)
         held.callback(store.close)
         sources = sources_from_urls(_urls(settings), _http_options(settings))
         held.callback(sources.close)

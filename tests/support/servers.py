@@ -81,7 +81,8 @@ def describe() -> str:
     """One line for pytest's header."""
     parts = {"mongodb": mongo_candidate(), "redis": redis_candidate()}
     return "servers: " + "; ".join(
-        f"{name} = {'none' if candidate is None else candidate.description}" for name, candidate in parts.items()
+        f"{name} = {'none' if candidate is None else candidate.description}"
+        for name, candidate in parts.items()
     )
 
 
