@@ -21,6 +21,8 @@ from rich.table import Table
 
 from adapters.results.redis_stream import RedisStreamReader
 from domain.money import parse_decimal, percent, plain, total
+from domain.policy import Policy
+from tasks.verify_order_set import verify_order_set
 from worker.redis_client import redis_client
 from worker.stack import BookOptions, Stack
 
@@ -30,6 +32,7 @@ CASH_FLOOR = "0.05"
 POLL_SECONDS = 0.1
 PUBLISH_SECONDS = 15.0
 ROWS_SHOWN = 12
+_POLICY = Policy(cash_floor=Decimal(CASH_FLOOR))
 UNFINISHED = frozenset({"pending", "running", "delayed"})
 
 
@@ -149,6 +152,52 @@ def run_job(client: DemoClient, parallelism: int, stop: threading.Event, progres
     return Finished(job, seconds, tuple(client.results(job_id)))
 
 
+# ------------------------------------------------------------------------------------------------ the whole of it
+
+
+def demo(book: BookOptions, *, keep: bool, as_json: bool, stop: threading.Event) -> int:
+    """Run it; the exit status. Whatever happens, everything that was started is stopped.
+
+    With ``as_json`` the last line on standard output is the report; all else goes to standard error.
+    """
+    console = Console(stderr=as_json)
+    with tempfile.TemporaryDirectory(prefix="trimtab-demo-") as folder:
+        console.print(f"Starting broker, sandbox, API, steward and worker; logs are in {folder}")
+        with Stack(state_dir=Path(folder), book=book, parts=("steward",)) as stack:
+            finished, outcome = _rebalance(stack, console, stop)
+            show(console, finished, outcome)
+            _say_what_next(console, stack, finished)
+            if keep:
+                stack.watch(stop)
+    if as_json:
+        print(json.dumps(outcome.document()))  # noqa: T201 - the answer a program reads
+    return 0 if outcome.ok else 1
+
+
+def _rebalance(stack: Stack, console: Console, stop: threading.Event) -> tuple[Finished, DemoReport]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with closing(DemoClient(stack.api_url, stack.settings["pricing_url"])) as client:
+        client.create_model()
+        with Progress(*columns, console=console) as progress:
+            finished = run_job(client, (os.cpu_count() or 1) * 2, stop, progress)
+    expected = sum(1 for item in finished.results if item["result"] is not None)
+    order_sets = read_order_sets(stack.settings["broker_url"], "trimtab.order-sets", expected)
+    return finished, report(finished, order_sets)
+
+
+def _say_what_next(console: Console, stack: Stack, finished: Finished) -> None:
+    portfolio_id = _interesting(finished.results)[0]["portfolio_id"]
+    job_id = finished.job["job_id"]
+    console.print(
+        "\nLook further: [bold]trimtab demo --keep[/bold] leaves the stack running; then, in another terminal,\n"
+        f"  curl {stack.api_url}/api/v1/jobs/{job_id}\n"
+        f"  curl {stack.api_url}/api/v1/jobs/{job_id}/items/{portfolio_id}\n"
+        f"  TRIMTAB_STATE_DIR={stack.state_dir} trimtab results {job_id}\n"
+        f"  TRIMTAB_STATE_DIR={stack.state_dir} trimtab orders --json\n"
+        "or [bold]trimtab up[/bold] for a stack that stays, and [bold]trimtab solve FILE[/bold] for one portfolio."
+    )
+
+
 # ------------------------------------------------------------------------------------------------ the queue
 
 
@@ -214,7 +263,7 @@ def _faults(finished: Finished, order_sets: Mapping[str, Mapping[str, Any]]) -> 
 
 def _broken(item: Mapping[str, Any], order_sets: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
     """What the exact verifier finds wrong with a published order set."""
-    raise NotImplementedError
+    return verify_order_set(order_sets[item["item_id"]], item["result"], _POLICY)
 
 
 # ------------------------------------------------------------------------------------------------ for people
