@@ -10,7 +10,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     url = settings.broker_url.get_secret_value()
     return {
         "broker_url": url,
-        "broker_transport_options": _redis_options() if url.startswith("redis") else {},
+        "broker_transport_options": _transport_options(url),
         "broker_connection_retry_on_startup": True,  # a worker may start before its broker
         "broker_connection_max_retries": None,  # and never gives it up
         # A worker must not stall in a send: the steward sends again what was not sent.
@@ -46,7 +46,11 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _redis_options() -> dict[str, Any]:
+def _transport_options(url: str) -> dict[str, Any]:
+    if url.startswith("memory"):
+        return {"polling_interval": 0.01}
+    if not url.startswith("redis"):
+        return {}
     return {
         # 3.3 times the throughput, and no redelivery storms: leases in the store bring lost work back.
         "ack_emulation": False,

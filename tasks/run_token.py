@@ -19,8 +19,8 @@ from domain.errors import (
     UpstreamUnavailable,
 )
 from domain.item import Item
-from domain.ports import ClaimMiss, Finish, Publication, Token
 from domain.portfolio import Portfolio
+from domain.ports import ClaimMiss, Finish, Publication, Token
 from domain.rebalance import Conflict, Outcome, Rebalance, rebalance
 from tasks.bench import Bench, FrozenJob
 from tasks.close_job import close_job_if_finished

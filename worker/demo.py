@@ -19,12 +19,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from adapters.results.redis_stream import RedisStreamReader
-from domain.money import parse_decimal, percent, plain, total
+from domain.money import parse_decimal, plain, total
 from domain.policy import Policy
 from tasks.verify_order_set import verify_order_set
-from worker.redis_client import redis_client
-from worker.stack import BookOptions, Stack
+from worker.in_process import InProcessStack
+from worker.stack import BookOptions, NoBroker, Stack, broker_binary
 
 MODEL_ID = "demo"
 # The book's targets add up to 95 %: with this floor the cash row often binds, so CVXPY has work to do.
@@ -36,7 +35,7 @@ _POLICY = Policy(cash_floor=Decimal(CASH_FLOOR))
 UNFINISHED = frozenset({"pending", "running", "delayed"})
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: somebody asked
+class Stopped(Exception):
     """Ctrl-C, SIGTERM, or a parent that is gone."""
 
 
@@ -162,8 +161,7 @@ def demo(book: BookOptions, *, keep: bool, as_json: bool, stop: threading.Event)
     """
     console = Console(stderr=as_json)
     with tempfile.TemporaryDirectory(prefix="trimtab-demo-") as folder:
-        console.print(f"Starting broker, sandbox, API, steward and worker; logs are in {folder}")
-        with Stack(state_dir=Path(folder), book=book, parts=("steward",)) as stack:
+        with _stack(Path(folder), book, console) as stack:
             finished, outcome = _rebalance(stack, console, stop)
             show(console, finished, outcome)
             _say_what_next(console, stack, finished)
@@ -174,18 +172,31 @@ def demo(book: BookOptions, *, keep: bool, as_json: bool, stop: threading.Event)
     return 0 if outcome.ok else 1
 
 
-def _rebalance(stack: Stack, console: Console, stop: threading.Event) -> tuple[Finished, DemoReport]:
+def _stack(folder: Path, book: BookOptions, console: Console) -> Stack | InProcessStack:
+    try:
+        broker_binary()
+    except NoBroker as missing:
+        console.print(
+            f"[yellow]{missing}. Running as one process on memory://: no crash recovery to see.[/yellow]"
+        )
+        return InProcessStack(folder, book)
+    console.print(f"Starting broker, sandbox, API, steward and worker; their logs are in {folder}")
+    return Stack(state_dir=folder, book=book, parts=("steward",))
+
+
+def _rebalance(
+    stack: Stack | InProcessStack, console: Console, stop: threading.Event
+) -> tuple[Finished, DemoReport]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with closing(DemoClient(stack.api_url, stack.settings["pricing_url"])) as client:
         client.create_model()
         with Progress(*columns, console=console) as progress:
             finished = run_job(client, (os.cpu_count() or 1) * 2, stop, progress)
     expected = sum(1 for item in finished.results if item["result"] is not None)
-    order_sets = read_order_sets(stack.settings["broker_url"], "trimtab.order-sets", expected)
-    return finished, report(finished, order_sets)
+    return finished, report(finished, read_order_sets(stack, expected))
 
 
-def _say_what_next(console: Console, stack: Stack, finished: Finished) -> None:
+def _say_what_next(console: Console, stack: Stack | InProcessStack, finished: Finished) -> None:
     portfolio_id = _interesting(finished.results)[0]["portfolio_id"]
     job_id = finished.job["job_id"]
     console.print(
@@ -201,19 +212,15 @@ def _say_what_next(console: Console, stack: Stack, finished: Finished) -> None:
 # ------------------------------------------------------------------------------------------------ the queue
 
 
-def read_order_sets(broker_url: str, stream: str, expected: int) -> Mapping[str, Mapping[str, Any]]:
+def read_order_sets(stack: Stack | InProcessStack, expected: int) -> Mapping[str, Mapping[str, Any]]:
     """Every order set on the result queue by id, once all are there or the time is over.
 
     A job is done when every portfolio has its outcome; the last order sets may follow by a moment.
     """
     give_up = time.monotonic() + PUBLISH_SECONDS
-    with closing(redis_client(broker_url)) as client:
-        reader = RedisStreamReader(client, stream)
-        while True:
-            found = {entry.order_set_id: json.loads(entry.body) for entry in reader.entries()}
-            if len(found) >= expected or time.monotonic() > give_up:
-                return found
-            time.sleep(POLL_SECONDS)
+    while len(found := stack.order_sets()) < expected and time.monotonic() < give_up:
+        time.sleep(POLL_SECONDS)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------ the report

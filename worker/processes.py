@@ -5,9 +5,11 @@ import socket
 from functools import partial
 from importlib.metadata import version
 
-from adapters.inbound.api import ApiOptions, create_app as create_api
+from adapters.inbound.api import ApiOptions
+from adapters.inbound.api import create_app as create_api
 from adapters.inbound.request_stream import RequestStream, RequestStreamOptions
-from adapters.sandbox import Book, Faults, create_app as create_sandbox
+from adapters.sandbox import Book, Faults
+from adapters.sandbox import create_app as create_sandbox
 from config.settings import Settings
 from tasks.submit_job import submit_job
 from worker.celery_app import create_app, create_worker_app

@@ -8,17 +8,20 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
+from adapters.results.redis_stream import RedisStreamReader
 from config.settings import STACK_FILE, environment
 from worker.children import Child, ChildDied, start_child, wait_until
+from worker.redis_client import redis_client
 
 READY_SECONDS = 60.0
 GRACE_SECONDS = 20.0
@@ -183,6 +186,13 @@ class Stack:
     def _write_stack_file(self) -> None:
         stack = {"pid": os.getpid(), "api_url": self.api_url, "settings": self.settings}
         (self.state_dir / STACK_FILE).write_text(json.dumps(stack, indent=2))
+
+    def order_sets(self) -> Mapping[str, Mapping[str, Any]]:
+        """What stands on the result queue by now, by id."""
+        with closing(redis_client(self.settings["broker_url"])) as client:
+            return {
+                entry.order_set_id: json.loads(entry.body) for entry in RedisStreamReader(client).entries()
+            }
 
     # -------------------------------------------------------------------------------------------- down
 

@@ -1,6 +1,5 @@
 """Celery's worker on a real broker: tokens arrive, strays are set aside, outages are told."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
