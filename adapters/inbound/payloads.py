@@ -29,28 +29,27 @@ from pydantic_core import PydanticCustomError
 
 from adapters.inbound.strict_json import load, printable
 from domain.errors import Invalid
-from domain.ids import ModelId, PortfolioId, SecurityId
+from domain.ids import (
+    PORTFOLIO_ID_RULE,
+    SECURITY_ID_RULE,
+    ModelId,
+    PortfolioId,
+    SecurityId,
+    is_portfolio_id,
+    is_security_id,
+)
 from domain.model import InvestmentModel, ModelPosition
+from domain.money import MAX_PLACES, MAX_WHOLE_DIGITS, parse_decimal, plain
 from domain.policy import FractionalHolding, MissingPrice, NegativeCash, Policy, ShortHolding
 from domain.portfolio import Portfolio, Position
 from tasks.submit_job import SubmitJob
 
 REQUEST_SCHEMA: Final = "trimtab.rebalance-request.v1"
 
-# What Decimal128 holds, so that nothing accepted here can fail to be stored; and sums of a book stay below 10^34.
-_MAX_DIGITS = 34
-_MAX_PLACES = 34
-_MAX_MAGNITUDE = 24
-
 _MAX_COUNT = 2**31 - 1  # what every store and every client language can hold
 
 _MAX_FAULTS = 50  # of a body with a million wrong lines the first ones are enough
 
-_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
-_SECURITY_ID = re.compile(r"[A-Za-z0-9]{24}", re.ASCII)
-_PORTFOLIO_ID = re.compile(
-    r"[!-9;-~]{1,64}", re.ASCII
-)  # printable, no blank, no colon: it is part of item ids
 _MODEL_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}", re.ASCII)  # safe in a path
 _KEY = re.compile(r"[!-~]{1,200}", re.ASCII)
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
@@ -73,30 +72,12 @@ def _fault(message: str) -> PydanticCustomError:
     return PydanticCustomError("trimtab", "{message}", {"message": message})
 
 
-def exact_decimal(value: object) -> Decimal:
+def _exact_decimal(value: object) -> Decimal:
     """A JSON number or a decimal string, digit for digit; never through a float."""
-    match value:
-        case Decimal():
-            number = value
-        case int() if not isinstance(value, bool):
-            number = Decimal(value)
-        case str() if len(value) <= _MAX_DIGITS + _MAX_PLACES and _DECIMAL.fullmatch(value):
-            number = Decimal(value)
-        case _:
-            raise _fault('must be a decimal: a number, or a string such as "12.50"')
-    return _bounded(number)
-
-
-def _bounded(number: Decimal) -> Decimal:
-    parts = number.as_tuple()
-    exponent = int(parts.exponent)
-    if len(parts.digits) > _MAX_DIGITS or -exponent > _MAX_PLACES or number.adjusted() >= _MAX_MAGNITUDE:
-        raise _fault(
-            f"must have at most {_MAX_DIGITS} digits, {_MAX_PLACES} of them decimals, and be below 10^{_MAX_MAGNITUDE}"
-        )
-    if number.is_zero():
-        return number.copy_abs()
-    return number if exponent <= 0 else Decimal(format(number, "f"))
+    try:
+        return parse_decimal(value)
+    except Invalid as error:
+        raise _fault(str(error)) from None
 
 
 def _positive(number: Decimal) -> Decimal:
@@ -132,28 +113,29 @@ def _one_line(text: str) -> str:
     return text
 
 
-def _matching(pattern: re.Pattern[str], message: str) -> AfterValidator:
+def _checked(is_right: Callable[[str], object], message: str) -> AfterValidator:
     def check(text: str) -> str:
-        if not pattern.fullmatch(text):
+        if not is_right(text):
             raise _fault(message)
         return text
 
     return AfterValidator(check)
 
 
-def _json_pattern(pattern: re.Pattern[str], example: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": f"^{pattern.pattern}$", "examples": [example]})
+def _json_text(pattern: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "examples": [example]})
 
 
 _DECIMAL_SCHEMA = WithJsonSchema(
     {
-        "anyOf": [{"type": "string", "pattern": f"^{_DECIMAL.pattern}$"}, {"type": "number"}],
-        "description": "A decimal, kept digit for digit whether it is sent as a string or as a number.",
+        "anyOf": [{"type": "string"}, {"type": "number"}],
+        "description": f"A decimal of at most {MAX_WHOLE_DIGITS} digits before the point and {MAX_PLACES} after it, "
+        "kept digit for digit whether it is sent as a string or as a number.",
         "examples": ["1250.75"],
     }
 )
 
-Amount = Annotated[Decimal, BeforeValidator(exact_decimal), _DECIMAL_SCHEMA]
+Amount = Annotated[Decimal, BeforeValidator(_exact_decimal), _DECIMAL_SCHEMA]
 Price = Annotated[Amount, AfterValidator(_positive)]
 Weight = Annotated[Amount, AfterValidator(_weight)]
 Floor = Annotated[Amount, AfterValidator(_not_negative)]
@@ -164,28 +146,26 @@ Moment = Annotated[
 ]
 SecurityIdText = Annotated[
     str,
-    _matching(_SECURITY_ID, "must be exactly 24 letters or digits"),
-    _json_pattern(_SECURITY_ID, "STOCK0000000000000000001"),
+    _checked(is_security_id, SECURITY_ID_RULE),
+    _json_text("[0-9A-Za-z]{24}", "STOCK0000000000000000001"),
 ]
 PortfolioIdText = Annotated[
-    str,
-    _matching(_PORTFOLIO_ID, "must be 1 to 64 printable ASCII characters without blanks and colons"),
-    _json_pattern(_PORTFOLIO_ID, "PORTFOLIO-0001"),
+    str, _checked(is_portfolio_id, PORTFOLIO_ID_RULE), _json_text("[!-9;-~]{1,64}", "PORTFOLIO-0001")
 ]
 ModelIdText = Annotated[
     str,
-    _matching(_MODEL_ID, "must be 1 to 64 letters, digits, or any of . _ ~ -"),
-    _json_pattern(_MODEL_ID, "growth-60"),
+    _checked(_MODEL_ID.fullmatch, "must be 1 to 64 letters, digits, or any of . _ ~ -"),
+    _json_text(_MODEL_ID.pattern, "growth-60"),
 ]
 KeyText = Annotated[
     str,
-    _matching(_KEY, "must be 1 to 200 printable ASCII characters without blanks"),
-    _json_pattern(_KEY, "nightly-2026-11-30"),
+    _checked(_KEY.fullmatch, "must be 1 to 200 printable ASCII characters without blanks"),
+    _json_text(_KEY.pattern, "nightly-2026-11-30"),
 ]
 CorrelationIdText = Annotated[
     str,
-    _matching(_CORRELATION_ID, "must be 1 to 128 letters, digits, or any of . _ : / + = @ -"),
-    _json_pattern(_CORRELATION_ID, "desk-7:8f14e45f"),
+    _checked(_CORRELATION_ID.fullmatch, "must be 1 to 128 letters, digits, or any of . _ : / + = @ -"),
+    _json_text(_CORRELATION_ID.pattern, "desk-7:8f14e45f"),
 ]
 
 
@@ -510,6 +490,8 @@ _PayloadT = TypeVar("_PayloadT", bound=Payload)
 
 
 def _validated(kind: type[_PayloadT], document: object, what: str) -> _PayloadT:
+    if not isinstance(document, dict):
+        raise Invalid(f"{what}: must be a JSON object")
     try:
         return kind.model_validate(document)
     except ValidationError as error:
@@ -542,7 +524,7 @@ def _field(location: tuple[int | str, ...]) -> str:
 def _canonical(value: object) -> str:
     match value:
         case Decimal():
-            text = format(value, "f")
+            text = plain(value)
             return text.rstrip("0").rstrip(".") if "." in text else text
         case datetime():
             return value.isoformat()
