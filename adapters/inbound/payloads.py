@@ -38,7 +38,7 @@ from domain.ids import (
     is_portfolio_id,
     is_security_id,
 )
-from domain.model import InvestmentModel, ModelPosition
+from domain.model import MAX_NAME_LENGTH, InvestmentModel, ModelPosition
 from domain.money import MAX_PLACES, MAX_WHOLE_DIGITS, parse_decimal, plain
 from domain.policy import FractionalHolding, MissingPrice, NegativeCash, Policy, ShortHolding
 from domain.portfolio import Portfolio, Position
@@ -105,12 +105,6 @@ def _utc_moment(value: object) -> datetime:
         return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise _fault("is not a moment of the calendar") from None
-
-
-def _one_line(text: str) -> str:
-    if not text.isprintable() or text != text.strip():
-        raise _fault("must be one line of printable characters without blanks around it")
-    return text
 
 
 def _checked(is_right: Callable[[str], object], message: str) -> AfterValidator:
@@ -350,7 +344,7 @@ _MODEL_EXAMPLE: dict[str, Any] = {
 
 
 class _ModelBody(Payload):
-    name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
+    name: str = Field(json_schema_extra={"minLength": 1, "maxLength": MAX_NAME_LENGTH})
     positions: list[ModelPositionPayload] = Field(default_factory=list)
     portfolios: list[PortfolioIdText] = Field(default_factory=list)
     policy: PolicyPayload = Field(default_factory=PolicyPayload)
@@ -366,7 +360,7 @@ class _ModelBody(Payload):
             policy=self.policy.policy(),
             version=version,
             last_rebalance_date=last_rebalance_date,
-        )
+        ).without_zero_targets()
 
 
 class ModelCreate(_ModelBody):

@@ -29,7 +29,7 @@ DATA = b"data"
 
 _AnswerT = TypeVar("_AnswerT")
 
-# An entry that was trimmed away while it was pending comes back without fields.
+# An entry that was trimmed away while it was pending has no fields any more.
 _Entry: TypeAlias = tuple[bytes, Mapping[bytes, bytes] | None]
 
 
@@ -122,10 +122,10 @@ class RequestStream:
             last = entries[-1][0]
 
     def _abandoned(self) -> Iterator[Iterable[_Entry]]:
-        """Take over what other consumers hold too long. Claimed but unfinished entries are our own pending."""
+        """Take over what other consumers hold too long, to the end of the group's pending list."""
         start: Any = b"0-0"
         while True:
-            start, entries, *_ = self._ask(
+            start, entries, deleted = self._ask(
                 partial(
                     self._client.xautoclaim,
                     self._options.stream,
@@ -136,12 +136,12 @@ class RequestStream:
                     count=self._options.batch,
                 )
             )
-            yield entries
+            yield [*entries, *((entry_id, None) for entry_id in deleted)]
             if start == b"0-0":
                 return
 
     def _read(self, after: bytes, *, block: bool) -> list[_Entry]:
-        answer = self._ask(
+        answer: Any = self._ask(
             partial(
                 self._client.xreadgroup,
                 self._options.group,
@@ -151,8 +151,7 @@ class RequestStream:
                 block=int(self._options.block_seconds * 1000) if block else None,
             )
         )
-        streams = answer.items() if isinstance(answer, dict) else answer or ()
-        return [entry for _, entries in streams for entry in entries]
+        return _entries(answer)
 
     def _ask(self, command: Callable[[], _AnswerT]) -> _AnswerT:
         """The one place where redis-py's errors end.
@@ -238,3 +237,9 @@ class RequestStream:
         pipeline.xack(self._options.stream, self._options.group, entry_id)
         pipeline.xdel(self._options.stream, entry_id)
         self._ask(pipeline.execute)
+
+
+def _entries(answer: Any) -> list[_Entry]:  # noqa: ANN401 - what redis-py makes of it depends on the protocol
+    if isinstance(answer, dict):  # RESP3: pages of entries by stream
+        return [entry for pages in answer.values() for page in pages for entry in page]
+    return [entry for _, entries in answer or () for entry in entries]
