@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     sandbox_host: str = "127.0.0.1"
     sandbox_port: Annotated[int, Field(ge=0, le=65535)] = 8090
 
+    # Set by `up` and `demo`: a listening socket handed down, so that no port is free one moment and taken the next.
+    listen_fd: int | None = None
+
     # -- streams
     order_sets_stream: str = "trimtab.order-sets"
     requests_stream: str = "trimtab.requests"
