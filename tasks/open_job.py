@@ -38,4 +38,3 @@ def write_items(job: Job, services: Services) -> None:
     for offset in range(0, job.n, ITEMS_AT_ONCE):
         members = services.jobs.members(job.members_sha256, offset, ITEMS_AT_ONCE)
         services.jobs.insert_items(job, offset, members)
-

@@ -10,7 +10,14 @@ import stamina
 import structlog
 
 from domain.checks import StatedValueRange
-from domain.errors import BrokerUnavailable, NotFound, StoreUnavailable, TrimtabError, Unavailable, UpstreamUnavailable
+from domain.errors import (
+    BrokerUnavailable,
+    NotFound,
+    StoreUnavailable,
+    TrimtabError,
+    Unavailable,
+    UpstreamUnavailable,
+)
 from domain.item import Item
 from domain.ports import ClaimMiss, Finish, Publication, Token
 from domain.portfolio import Portfolio
@@ -91,7 +98,9 @@ def _portfolio(item: Item, services: Services) -> Portfolio | None:
 
 
 def _stated_value(rules: Rules) -> StatedValueRange:
-    return StatedValueRange(low=Decimal(str(rules.stated_value_low)), high=Decimal(str(rules.stated_value_high)))
+    return StatedValueRange(
+        low=Decimal(str(rules.stated_value_low)), high=Decimal(str(rules.stated_value_high))
+    )
 
 
 def _unknown_portfolio(item: Item) -> Rebalance:
@@ -151,10 +160,19 @@ def _fail_attempt(item: Item, error: Exception, services: Services) -> None:
     reason = error.code if isinstance(error, TrimtabError) else "internal_error"
     delay = min(rules.retry_delay_seconds * 2.0 ** (item.attempt - 1), rules.max_delay_seconds)
     state = services.jobs.fail_attempt(
-        item.item_id, item.fence, f"{reason}: {error}"[:500], max_attempts=rules.max_attempts, delay_seconds=delay
+        item.item_id,
+        item.fence,
+        f"{reason}: {error}"[:500],
+        max_attempts=rules.max_attempts,
+        delay_seconds=delay,
     )
     log.error(
-        "item.attempt_failed", item=item.item_id, attempt=item.attempt, state=state, reason=reason, exc_info=error
+        "item.attempt_failed",
+        item=item.item_id,
+        attempt=item.attempt,
+        state=state,
+        reason=reason,
+        exc_info=error,
     )
 
 

@@ -27,7 +27,11 @@ class StartScheduled:
 def start_scheduled(command: StartScheduled, services: Services) -> Job:
     """Raises what submit_job raises: KeyReused tells that the schedule was changed after today's run began."""
     key = f"schedule:{command.name}:{command.business_date.isoformat()}"
-    request = {"model_id": command.model_id, "parallelism": command.parallelism, "policy": dict(command.policy)}
+    request = {
+        "model_id": command.model_id,
+        "parallelism": command.parallelism,
+        "policy": dict(command.policy),
+    }
     canonical = json.dumps(request, sort_keys=True, default=str).encode()
     submit = SubmitJob(
         key=key,

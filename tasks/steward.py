@@ -77,7 +77,9 @@ class Steward:
         sent: list[Item] = []
         try:
             for item in self._services.jobs.due_items(self._services.rules.due_after_seconds):
-                self._services.publisher.publish(Publication(item.item_id, item.job_id, item.order_set or b""))
+                self._services.publisher.publish(
+                    Publication(item.item_id, item.job_id, item.order_set or b"")
+                )
                 sent.append(item)
                 log.warning("order_set.republished", item=item.item_id)
         except BrokerUnavailable as error:
@@ -114,7 +116,9 @@ class Steward:
 
     def _close(self, job: Job, _now: datetime) -> None:
         # A worker that runs out of portfolios closes the job; this is for when that worker died.
-        if not self._services.jobs.has_items(job.job_id, {ItemState.PENDING, ItemState.RUNNING, ItemState.DELAYED}):
+        if not self._services.jobs.has_items(
+            job.job_id, {ItemState.PENDING, ItemState.RUNNING, ItemState.DELAYED}
+        ):
             close_job_if_finished(job.job_id, self._services)
 
     def _probe(self, job: Job, now: datetime) -> None:
@@ -171,13 +175,17 @@ class Steward:
             return frozenset()
         return frozenset(range(job.parallelism)) - jobs.busy_seats(job.job_id)
 
-    def _lost_seats(self, job: Job, free: frozenset[int], now: datetime, *, queue_is_short: bool) -> list[int]:
+    def _lost_seats(
+        self, job: Job, free: frozenset[int], now: datetime, *, queue_is_short: bool
+    ) -> list[int]:
         watch = self._watched.setdefault(job.job_id, _Watch())
         moved = watch.progress != (progress := self._progress(job))
         watch.progress = progress
         if moved or watch.still_since is None:
             watch.still_since, watch.still_seconds = now, STILL_SECONDS
-        watch.free_ticks = {seat: watch.free_ticks.get(seat, 0) + 1 for seat in free} if queue_is_short else {}
+        watch.free_ticks = (
+            {seat: watch.free_ticks.get(seat, 0) + 1 for seat in free} if queue_is_short else {}
+        )
         needed = FREE_TICKS_MOVING if moved else FREE_TICKS_IDLE
         lost = sorted(seat for seat, ticks in watch.free_ticks.items() if ticks >= needed)
         if not lost and (now - watch.still_since).total_seconds() >= watch.still_seconds:
@@ -190,7 +198,9 @@ class Steward:
     def _progress(self, job: Job) -> object:
         """Anything that changes when a portfolio of the job is claimed or ends."""
         pending = self._services.jobs.list_items(job.job_id, states={ItemState.PENDING}, limit=1)
-        running = self._services.jobs.list_items(job.job_id, states={ItemState.RUNNING}, limit=job.parallelism)
+        running = self._services.jobs.list_items(
+            job.job_id, states={ItemState.RUNNING}, limit=job.parallelism
+        )
         return (
             tuple((item.item_id, item.fence) for item in pending),
             tuple((item.item_id, item.fence) for item in running),

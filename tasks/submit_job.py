@@ -119,7 +119,9 @@ def _require_targets(model: InvestmentModel) -> None:
 
 def _members(command: SubmitJob, model: InvestmentModel) -> tuple[Member, ...]:
     if command.portfolios is not None:
-        return tuple(Member(portfolio_id=p.portfolio_id, inline=encode_portfolio(p)) for p in command.portfolios)
+        return tuple(
+            Member(portfolio_id=p.portfolio_id, inline=encode_portfolio(p)) for p in command.portfolios
+        )
     chosen = model.portfolios if command.portfolio_ids is None else command.portfolio_ids
     return tuple(Member(portfolio_id=portfolio_id) for portfolio_id in chosen)
 
@@ -138,7 +140,9 @@ def _require_members(members: Sequence[Member], model: InvestmentModel, rules: R
     counted = Counter(member.portfolio_id for member in members)
     doubled = sorted(portfolio_id for portfolio_id, times in counted.items() if times > 1)
     if doubled:
-        raise Invalid(f"portfolios named more than once: {', '.join(doubled[:10])}", code="duplicate_portfolio")
+        raise Invalid(
+            f"portfolios named more than once: {', '.join(doubled[:10])}", code="duplicate_portfolio"
+        )
 
 
 def _fingerprint(members: Sequence[Member]) -> str:

@@ -1,9 +1,8 @@
 """The composition root: settings in, services out. Opened once a process, after any fork; closed at its end."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, fields
-from typing import Self
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 
 from celery import Celery
 
@@ -20,45 +19,31 @@ from worker.redis_client import is_redis, redis_client
 from worker.tokens import CeleryTokens
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
-    """The services and the means to close what they hold open."""
-
-    services: Services
-    close: Callable[[], None]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-
-def build_services(settings: Settings, app: Celery) -> Container:
-    """Nothing is connected yet when this returns; every client connects at its first use.
+@contextmanager
+def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
+    """Nothing is connected yet when this yields; every client connects at its first use and is closed at the end.
 
     Raises:
         Invalid: a URL whose scheme nobody here knows.
     """
-    held = ExitStack()
-    store = open_store(settings.effective_store_url, sqlite_synchronous=settings.sqlite_synchronous)
-    held.callback(store.close)
-    sources = sources_from_urls(_urls(settings), _http_options(settings))
-    held.callback(sources.close)
-    services = Services(
-        models=store,
-        jobs=store,
-        prices=sources.prices,
-        securities=sources.securities,
-        accounting=sources.accounting,
-        directory=sources.directory,
-        solver=CvxpySolver(time_limit_seconds=settings.solver_time_limit_seconds),
-        publisher=build_publisher(settings, held),
-        tokens=CeleryTokens(app),
-        clock=SystemClock(),
-        rules=_rules(settings),
-    )
-    return Container(services, held.close)
+    with ExitStack() as held:
+        store = open_store(settings.effective_store_url, sqlite_synchronous=settings.sqlite_synchronous)
+        held.callback(store.close)
+        sources = sources_from_urls(_urls(settings), _http_options(settings))
+        held.callback(sources.close)
+        yield Services(
+            models=store,
+            jobs=store,
+            prices=sources.prices,
+            securities=sources.securities,
+            accounting=sources.accounting,
+            directory=sources.directory,
+            solver=CvxpySolver(time_limit_seconds=settings.solver_time_limit_seconds),
+            publisher=build_publisher(settings, held),
+            tokens=CeleryTokens(app),
+            clock=SystemClock(),
+            rules=_rules(settings),
+        )
 
 
 def build_publisher(settings: Settings, held: ExitStack) -> OrderSetPublisher:

@@ -3,7 +3,8 @@
 import os
 import socket
 import uuid
-from zoneinfo import ZoneInfo
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import structlog
 from celery import Celery
@@ -14,8 +15,19 @@ from domain.ids import ModelId
 from domain.ports import Token
 from tasks.bench import Bench, FrozenJobs, Marks
 from tasks.run_token import run_token
+from tasks.services import Services
 from tasks.start_scheduled import StartScheduled, start_scheduled
-from worker.container import Container, build_services
+from worker.container import build_services
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What one process holds open, and how to let go of it."""
+
+    pid: int
+    services: Services
+    bench: Bench
+    held: ExitStack
 
 
 class WorkerProcess:
@@ -27,42 +39,39 @@ class WorkerProcess:
     def __init__(self, settings: Settings, app: Celery) -> None:
         self._settings = settings
         self._app = app
-        self._pid = 0
-        self._container: Container | None = None
-        self._bench: Bench | None = None
+        self._opened: _Opened | None = None
 
     def run_token(self, token: Token) -> None:
         with structlog.contextvars.bound_contextvars(job=token.job_id, seat=token.seat):
-            container, bench = self._opened()
-            run_token(token, container.services, bench)
+            opened = self._open()
+            run_token(token, opened.services, opened.bench)
 
     def start_scheduled(self, name: str) -> str:
-        container, _bench = self._opened()
+        services = self._open().services
         schedule = next((one for one in self._settings.schedules if one.name == name), None)
         if schedule is None:
             raise Invalid(f"no schedule named {name!r}", code="unknown_schedule")
         command = StartScheduled(
             name=schedule.name,
             model_id=ModelId(schedule.model_id),
-            business_date=container.services.clock.now().astimezone(ZoneInfo("UTC")).date(),
+            business_date=services.clock.now().date(),
             parallelism=schedule.parallelism,
             policy=schedule.policy,
         )
-        return start_scheduled(command, container.services).job_id
+        return start_scheduled(command, services).job_id
 
     def close(self) -> None:
         """Write the marks that wait, and close the clients. Only what this very process opened."""
-        if self._container is None or self._bench is None or self._pid != os.getpid():
-            return
-        self._bench.marks.flush()
-        self._container.close()
-        self._container = self._bench = None
+        opened, self._opened = self._opened, None
+        if opened is not None and opened.pid == os.getpid():
+            opened.bench.marks.flush()
+            opened.held.close()
 
-    def _opened(self) -> tuple[Container, Bench]:
-        if self._container is None or self._bench is None or self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._container = build_services(self._settings, self._app)
-            jobs = self._container.services.jobs
-            owner = f"{socket.gethostname()}:{self._pid}:{uuid.uuid4().hex[:8]}"
-            self._bench = Bench(owner=owner, frozen=FrozenJobs(jobs), marks=Marks(jobs))
-        return self._container, self._bench
+    def _open(self) -> _Opened:
+        if self._opened is None or self._opened.pid != os.getpid():
+            held = ExitStack()
+            services = held.enter_context(build_services(self._settings, self._app))
+            owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+            bench = Bench(owner=owner, frozen=FrozenJobs(services.jobs), marks=Marks(services.jobs))
+            self._opened = _Opened(os.getpid(), services, bench, held)
+        return self._opened

