@@ -19,11 +19,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from adapters.inbound.cli.wiring import BookOptions
 from domain.money import parse_decimal, plain, total
 from domain.policy import Policy
 from tasks.verify_order_set import verify_order_set
 from worker.in_process import InProcessStack
-from worker.stack import BookOptions, NoBroker, Stack, broker_binary
+from worker.stack import NoBroker, Stack, broker_binary
 
 MODEL_ID = "demo"
 # The book's targets add up to 95 %: with this floor the cash row often binds, so CVXPY has work to do.

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from adapters.inbound.api import ApiOptions
 from adapters.inbound.api import create_app as create_api
+from adapters.inbound.cli.wiring import BookOptions
 from adapters.sandbox import Book, Faults
 from adapters.sandbox import create_app as create_sandbox
 from config.settings import Settings, load_settings
@@ -26,7 +27,6 @@ from worker.celery_app import create_app, create_worker_app
 from worker.children import wait_until
 from worker.container import build_services
 from worker.loops import run_steward
-from worker.stack import BookOptions
 
 MEMORY = "memory://"
 READY_SECONDS = 30.0

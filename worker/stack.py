@@ -18,6 +18,7 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
+from adapters.inbound.cli.wiring import BookOptions
 from adapters.results.redis_stream import RedisStreamReader
 from config.settings import STACK_FILE, environment
 from worker.children import Child, ChildDied, start_child, wait_until
@@ -25,27 +26,6 @@ from worker.redis_client import redis_client
 
 READY_SECONDS = 60.0
 GRACE_SECONDS = 20.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BookOptions:
-    """The sandbox's book: how many portfolios and securities, from which seed, at which prices."""
-
-    portfolios: int = 40
-    securities: int = 30
-    seed: int = 1
-    prices: Path | None = None
-
-    def arguments(self) -> list[str]:
-        given = [
-            "--portfolios",
-            str(self.portfolios),
-            "--securities",
-            str(self.securities),
-            "--seed",
-            str(self.seed),
-        ]
-        return [*given, "--prices", str(self.prices.resolve())] if self.prices else given
 
 
 class NoBroker(RuntimeError):
@@ -77,7 +57,7 @@ class Stack:
     """
 
     state_dir: Path
-    book: BookOptions = field(default_factory=BookOptions)
+    book: BookOptions
     api_port: int = 0
     settings: dict[str, str] = field(default_factory=dict)
     with_sandbox: bool = True
@@ -137,7 +117,7 @@ class Stack:
 
     def _start_sandbox(self) -> None:
         with _listening(0) as (server, port):
-            self._start_part("sandbox", *self.book.arguments(), listen_fd=server.fileno())
+            self._start_part("sandbox", *_arguments(self.book), listen_fd=server.fileno())
         url = f"http://127.0.0.1:{port}"
         for service in ("pricing", "securities", "accounting", "portfolios"):
             self.settings[f"{service}_url"] = url
@@ -214,6 +194,12 @@ class Stack:
         (self.state_dir / STACK_FILE).unlink(missing_ok=True)
         if self._runtime_dir is not None:
             shutil.rmtree(self._runtime_dir, ignore_errors=True)
+
+
+def _arguments(book: BookOptions) -> list[str]:
+    options = {"--portfolios": book.portfolios, "--securities": book.securities, "--seed": book.seed}
+    given = [word for name, value in options.items() for word in (name, str(value))]
+    return given if book.prices is None else [*given, "--prices", str(book.prices.resolve())]
 
 
 class _listening:  # noqa: N801 - reads as a verb where it is used

@@ -6,8 +6,9 @@ from typing import Any
 
 import httpx
 
+from adapters.inbound.cli.wiring import BookOptions
 from tests.support.waiting import eventually
-from worker.stack import BookOptions, Stack
+from worker.stack import Stack
 
 SHORT = {
     "solver_time_limit_seconds": "1.5",
@@ -27,7 +28,7 @@ SHORT = {
 def short_stack(state_dir: Path, *, portfolios: int = 20, workers: int = 1, **settings: str) -> Stack:
     return Stack(
         state_dir=state_dir,
-        book=BookOptions(portfolios=portfolios, securities=8, seed=3),
+        book=BookOptions(portfolios=portfolios, securities=8, seed=3, prices=None),
         settings={**SHORT, **settings},
         workers=workers,
     )
