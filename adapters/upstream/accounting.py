@@ -11,8 +11,9 @@ One call a portfolio, ``/portfolios/{id}/summary``, but for three of its habits:
   checked.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 
 from adapters.upstream.errors import NotThere, ServerError
 from adapters.upstream.http import HttpService, segment
@@ -26,13 +27,14 @@ from adapters.upstream.payloads import (
 )
 from domain.errors import Invalid, UpstreamFault
 from domain.ids import PortfolioId, SecurityId
-from domain.money import parse_decimal, subtract
+from domain.money import subtract
 from domain.portfolio import Portfolio, Position
 
 _CUT_AT = 1000
 _PAGE = 1000  # the most the service gives; asking for more gives 50
 _READINGS = 3
 _NO_BALANCES = 500
+_ZERO = Decimal(0)
 
 
 class AccountingClient:
@@ -55,9 +57,7 @@ class AccountingClient:
 
     def _summary_or_balances(self, portfolio_id: PortfolioId) -> Summary | Balances:
         try:
-            return self._service.fetch(
-                f"/api/v1/portfolios/{segment(portfolio_id)}/summary", decode=decode_summary
-            )
+            return self._service.fetch(f"/api/v1/portfolios/{segment(portfolio_id)}/summary", decode_summary)
         except NotThere:  # what the service means to say when there are no balances
             pass
         except ServerError as exc:
@@ -68,13 +68,13 @@ class AccountingClient:
     def _fetch_page(self, portfolio_id: PortfolioId, offset: int) -> Balances:
         return self._service.fetch(
             "/api/v1/balances",
+            decode_balances,
             {
                 "portfolio_id": portfolio_id,
                 "sortby": "portfolio_id,security_id",
                 "offset": offset,
                 "limit": _PAGE,
             },
-            decode=decode_balances,
         )
 
     def _balances(self, portfolio_id: PortfolioId) -> Balances:
@@ -86,16 +86,13 @@ class AccountingClient:
         raise self._fault(portfolio_id, f"its balances changed during each of {_READINGS} readings")
 
     def _all_pages(self, portfolio_id: PortfolioId) -> Balances | None:
-        rows: list[BalanceRow] = []
-        total = None
-        while total is None or len(rows) < total:
-            offset = len(rows)
-            page = self._service.run(lambda at=offset: self._fetch_page(portfolio_id, at))  # type: ignore[misc]  # the default argument binds the offset of this round
-            if not page.balances and page.pagination.total > offset:
+        page = self._service.run(partial(self._fetch_page, portfolio_id, 0))
+        total = page.pagination.total
+        rows = list(page.balances)
+        while page.balances and len(rows) < total:
+            page = self._service.run(partial(self._fetch_page, portfolio_id, len(rows)))
+            if page.pagination.total != total:
                 return None
-            if total is not None and page.pagination.total != total:
-                return None
-            total = page.pagination.total
             rows += page.balances
         if len(rows) != total or len({row.security_id for row in rows}) != total:
             return None
@@ -106,53 +103,53 @@ class AccountingClient:
     def _from_summary(self, portfolio_id: PortfolioId, summary: Summary) -> Portfolio:
         if summary.portfolio_id != portfolio_id:
             raise self._fault(portfolio_id, f"the answer is about portfolio {summary.portfolio_id!r}")
-        return Portfolio(
-            portfolio_id=portfolio_id,
-            cash=self._number(portfolio_id, "cash", summary.cash_balance),
-            positions=self._positions(portfolio_id, ((row.security_id, row) for row in summary.securities)),
-        )
+        rows = [(row.security_id, row) for row in summary.securities]
+        return self._portfolio(portfolio_id, summary.cash_balance, rows)
 
     def _from_balances(self, portfolio_id: PortfolioId, rows: tuple[BalanceRow, ...]) -> Portfolio | None:
+        if not rows:
+            return None
         for row in rows:
             if row.portfolio_id != portfolio_id:
                 raise self._fault(portfolio_id, f"the answer has rows of portfolio {row.portfolio_id!r}")
         cash = [row for row in rows if not row.security_id]
         if len(cash) > 1:
             raise self._fault(portfolio_id, f"it has {len(cash)} cash balances")
-        if not rows:
-            return None
-        return Portfolio(
-            portfolio_id=portfolio_id,
-            cash=self._net(portfolio_id, "cash", cash[0]) if cash else Decimal(0),
-            positions=self._positions(
-                portfolio_id, ((row.security_id, row) for row in rows if row.security_id)
-            ),
+        amount = self._net(portfolio_id, "cash", cash[0]) if cash else _ZERO
+        return self._portfolio(
+            portfolio_id, amount, [(row.security_id, row) for row in rows if row.security_id]
         )
 
-    def _positions(
-        self, portfolio_id: PortfolioId, rows: Iterable[tuple[str, SummaryRow | BalanceRow]]
-    ) -> tuple[Position, ...]:
+    def _portfolio(
+        self, portfolio_id: PortfolioId, cash: Decimal, rows: Sequence[tuple[str, SummaryRow | BalanceRow]]
+    ) -> Portfolio:
         quantities: dict[str, Decimal] = {}
         for security_id, row in rows:
             if security_id in quantities:
                 raise self._fault(portfolio_id, f"it holds security {security_id} twice")
             quantities[security_id] = self._net(portfolio_id, f"security {security_id}", row)
-        return tuple(
-            Position(security_id=SecurityId(security_id), quantity=quantity)
-            for security_id, quantity in quantities.items()
-            if quantity  # sold out rows stay at the source as 0/0
-        )
+        try:
+            return Portfolio(
+                portfolio_id=portfolio_id,
+                cash=cash,
+                positions=tuple(
+                    Position(security_id=SecurityId(security_id), quantity=quantity)
+                    for security_id, quantity in quantities.items()
+                    if quantity  # rows of what was sold out stay at the source as 0/0
+                ),
+            )
+        except Invalid as exc:
+            raise self._fault(portfolio_id, str(exc)) from exc
 
     def _net(self, portfolio_id: PortfolioId, what: str, row: SummaryRow | BalanceRow) -> Decimal:
-        long = self._number(portfolio_id, what, row.quantity_long)
-        short = self._number(portfolio_id, what, row.quantity_short)
-        return subtract(long, short) if short else long
-
-    def _number(self, portfolio_id: PortfolioId, what: str, value: Decimal) -> Decimal:
+        if not row.quantity_short:
+            return row.quantity_long
         try:
-            return parse_decimal(value)
-        except Invalid as exc:
-            raise self._fault(portfolio_id, f"{what}: {exc}") from exc
+            return subtract(row.quantity_long, row.quantity_short)
+        except ArithmeticError as exc:
+            raise self._fault(
+                portfolio_id, f"{what}: {row.quantity_long} less {row.quantity_short} is no number"
+            ) from exc
 
     def _fault(self, portfolio_id: PortfolioId, cause: str) -> UpstreamFault:
         return UpstreamFault(self._service.name, f"portfolio {portfolio_id}: {cause}")

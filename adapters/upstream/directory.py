@@ -16,7 +16,7 @@ class DirectoryClient:
     def name(self, portfolio_id: PortfolioId) -> str | None:
         path = f"/api/v1/portfolio/{segment(portfolio_id)}"
         try:
-            row = self._service.get_json(path, decode=decode_portfolio)
+            row = self._service.get_json(path, decode_portfolio)
         except NotThere:
             return None
         if row.portfolio_id != portfolio_id:

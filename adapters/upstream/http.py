@@ -25,10 +25,10 @@ from adapters.upstream.errors import (
     Throttled,
 )
 from adapters.upstream.options import HttpOptions
-from adapters.upstream.payloads import exact_json
 from domain.errors import UpstreamFault, UpstreamUnavailable
 
 T = TypeVar("T")
+Decode = Callable[[bytes], T]
 Params = Mapping[str, str | int]
 Correlation = Callable[[], str | None]
 
@@ -122,16 +122,14 @@ class HttpService:
         with translated(name, "/"):
             self._client = _open_client(base_url, options, transport)
 
-    def get_json(
-        self, path: str, params: Params | None = None, *, decode: Callable[[bytes], T] = exact_json
-    ) -> T:
+    def get_json(self, path: str, decode: Decode[T], params: Params | None = None) -> T:
         """GET a JSON document, with retries on connection errors, time-outs and 5xx.
 
         Args:
             path: absolute, below the base URL; ids in it quoted with `segment`.
+            decode: turns the body into what is wanted, every number exact; a ValueError it raises becomes an
+                UpstreamFault.
             params: the query.
-            decode: turns the body into what is wanted; a ValueError it raises becomes an UpstreamFault. The
-                default gives plain Python objects with every number exact (Decimal or int).
 
         Raises:
             UpstreamUnavailable: out of reach after the retries, a 5xx, a 429, or the breaker is open.
@@ -139,7 +137,7 @@ class HttpService:
             StatusFault: any other 3xx or 4xx.
             UpstreamFault: the body is not what is wanted, or too large.
         """
-        return self.run(lambda: self.fetch(path, params, decode=decode))
+        return self.run(lambda: self.fetch(path, decode, params))
 
     def run(self, operation: Callable[[], T]) -> T:
         """Run an operation made of `fetch` calls under the breaker and the retries, counted as one.
@@ -149,9 +147,7 @@ class HttpService:
         """
         return self._retrying(lambda: self._breaker.call(operation))
 
-    def fetch(
-        self, path: str, params: Params | None = None, *, decode: Callable[[bytes], T] = exact_json
-    ) -> T:
+    def fetch(self, path: str, decode: Decode[T], params: Params | None = None) -> T:
         """One GET: no retry, no breaker. For use inside `run`; raises as `get_json` does."""
         deadline = monotonic() + self._options.answer_total
         with translated(self.name, path):

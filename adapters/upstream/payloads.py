@@ -9,17 +9,15 @@ import msgspec
 # ------------------------------------------------------------------------------------------------ plain JSON
 
 
-def exact_json(body: bytes | str, *, constant: Callable[[str], object] | None = None) -> object:
-    """Plain Python objects with every number as it stands: Decimal, or int where there is no point.
+def exact_decoder(constant: Callable[[str], object] | None = None) -> json.JSONDecoder:
+    """Reads plain Python objects with every number as it stands: Decimal, or int where there is no point.
 
     Args:
-        body: UTF-8 (or -16, -32) JSON.
         constant: what becomes of ``NaN`` and ``Infinity``, which JSON does not know; by default they are refused.
 
-    Raises:
-        ValueError: not JSON, or a number beyond all proportion.
+    The decoder raises ValueError: not JSON, or a number beyond all proportion.
     """
-    return json.loads(body, parse_float=_decimal, parse_constant=constant or _refuse)
+    return json.JSONDecoder(parse_float=_decimal, parse_constant=constant or _refuse)
 
 
 def _decimal(text: str) -> Decimal:
@@ -87,7 +85,10 @@ class PriceRow(msgspec.Struct, frozen=True):
 
 def decode_prices(body: bytes) -> tuple[PriceRow, ...]:
     """``GET /api/v1/prices``. Read without msgspec's own JSON, so that a bare ``NaN`` gets as far as its ticker."""
-    return msgspec.convert(exact_json(body, constant=Decimal), tuple[PriceRow, ...])
+    return msgspec.convert(_WITH_NAN.decode(body.decode("utf-8-sig")), tuple[PriceRow, ...])
+
+
+_WITH_NAN = exact_decoder(constant=Decimal)
 
 
 # ------------------------------------------------------------------------------------------------ securities

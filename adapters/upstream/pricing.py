@@ -26,7 +26,7 @@ class PricingClient:
         self._service = service
 
     def prices(self) -> Mapping[str, Decimal]:
-        rows = self._service.get_json(_PATH, decode=decode_prices)
+        rows = self._service.get_json(_PATH, decode_prices)
         try:
             return _by_ticker(rows)
         except Invalid as exc:

@@ -51,7 +51,7 @@ class SecuritiesClient:
 
     def _all(self) -> Iterable[SecurityRow]:
         try:
-            return self._service.get_json("/api/v1/securities", decode=decode_securities)
+            return self._service.get_json("/api/v1/securities", decode_securities)
         except StatusFault as exc:
             if exc.status != _BROKEN_LIST:
                 raise
@@ -62,7 +62,7 @@ class SecuritiesClient:
 
         def look_up() -> SecurityRow | None:
             try:
-                return self._service.fetch(path, decode=decode_security)
+                return self._service.fetch(path, decode_security)
             except NotThere:
                 return None
             except ServerError as exc:
@@ -108,7 +108,7 @@ class _PageReader:
         """The page; None when a bad security on it makes the service refuse."""
         try:
             return self._service.get_json(
-                "/api/v2/securities", {"limit": limit, "offset": offset}, decode=decode_security_page
+                "/api/v2/securities", decode_security_page, {"limit": limit, "offset": offset}
             )
         except StatusFault as exc:
             self._bad_pages += 1
