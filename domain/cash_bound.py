@@ -25,7 +25,7 @@ Bounds are rounded up in integers, never down: nothing here depends on a float.
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, zip_longest
 
@@ -35,8 +35,9 @@ from numpy.typing import NDArray
 from domain.closed_form import nearest_quantities
 from domain.problem import IntArray, Problem
 
-DEFAULT_MAX_NODES = 1_000_000
+DEFAULT_MAX_NODES = 300_000
 _INT64_SAFE = 2**62
+_WORTH_A_FILL = 200  # states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -149,6 +150,15 @@ class _Layer:
     origin: NDArray[np.intp]
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The cheapest choice known: a state of the layer ``depth`` (-1: the relaxation), filled up with pieces."""
+
+    depth: int
+    state: int
+    fill: tuple[int, ...] = ()
+
+
 class _Search:
     """Choose pieces (sorted by cost per weight) of total weight >= ``excess`` at a total cost below ``known``.
 
@@ -157,6 +167,9 @@ class _Search:
     """
 
     def __init__(self, pieces: Sequence[_Piece], excess: int, known: int, max_nodes: int) -> None:
+        weights = list(accumulate((piece.weight for piece in pieces), initial=0))
+        if weights[-1] < excess:
+            raise ValueError("no whole shares within their windows keep to the budget")
         self._pieces = pieces
         # Weights are multiples of one number and costs of another: so are the sums that matter.
         unit = math.gcd(*(piece.unit_weight for piece in pieces))
@@ -165,11 +178,8 @@ class _Search:
         self._best = known
         self._max_nodes = max_nodes
         self._layers: list[_Layer] = []
-        self._found: tuple[int, int] | None = None  # layer and state of the cheapest choice
+        self._found: _Found | None = None
 
-        weights = list(accumulate((piece.weight for piece in pieces), initial=0))
-        if weights[-1] < excess:
-            raise ValueError("no whole shares within their windows keep to the budget")
         self._break = bisect_left(weights, self._excess) - 1
         self._missing = self._excess - weights[self._break]
         self._cost = sum(piece.cost for piece in pieces[: self._break])
@@ -179,9 +189,8 @@ class _Search:
 
     def run(self) -> None:
         """Let the states grow until none is left or there are too many."""
-        left_alive = None
-        if self.lower_bound < self._best:
-            left_alive = self._grow(self._core())
+        self._fill(-1, 0, self._missing, self._cost, range(self._break, len(self._pieces)))
+        left_alive = self._grow(self._core()) if self.lower_bound < self._best else None
         if left_alive is None:
             self.lower_bound = self._best
         else:
@@ -192,15 +201,14 @@ class _Search:
         """Walk back from the state that was found to the relaxation, collecting where it did otherwise."""
         if self._found is None:
             return None
-        depth, state = self._found
-        otherwise = set()
-        for layer, former in zip(
-            reversed(self._layers[: depth + 1]), [*reversed(self._layers[:depth]), None], strict=True
-        ):
+        otherwise = set(self._found.fill)
+        state = self._found.state
+        for depth in range(self._found.depth, -1, -1):
+            layer = self._layers[depth]
             if state >= layer.size:
                 otherwise.add(layer.piece)
                 state -= layer.size
-            state = 0 if former is None else int(former.origin[state])
+            state = int(self._layers[depth - 1].origin[state]) if depth else 0
         return [
             piece
             for index, piece in enumerate(self._pieces)
@@ -230,28 +238,35 @@ class _Search:
 
     def _grow(self, core: list[int]) -> int | None:
         """Decide the core piece by piece; None when no state is left, else the least bound of those alive."""
-        rights = _next_of(core, lambda index: index >= self._break)
-        lefts = _next_of(core, lambda index: index < self._break)
         dtype = self._dtype(core)
+        right = _Side([self._pieces[index] for index in core if index >= self._break], dtype)
+        left = _Side([self._pieces[index] for index in core if index < self._break], dtype)
         surplus = np.array([-self._missing], dtype=dtype)
         cost = np.array([self._cost], dtype=dtype)
-        for depth, (index, right, left) in enumerate(zip(core, rights, lefts, strict=True)):
-            piece = self._pieces[index]
-            sign = 1 if index >= self._break else -1
+        for depth, index in enumerate(core):
             size = len(surplus)
-            surplus = np.concatenate((surplus, surplus + sign * piece.weight))
-            cost = np.concatenate((cost, cost + sign * piece.cost))
+            side, sign = (right, 1) if index >= self._break else (left, -1)
+            side.decided += 1
+            surplus = np.concatenate((surplus, surplus + sign * self._pieces[index].weight))
+            cost = np.concatenate((cost, cost + sign * self._pieces[index].cost))
             self.nodes += len(surplus)
             self._note_best(depth, surplus, cost)
-            bound = self._bounds(surplus, cost, right, left)
-            origin = np.flatnonzero(bound < self._best)
+            bound = cost + right.cost_of(np.maximum(-surplus, 0)) - left.gain_of(np.maximum(surplus, 0))
+            possible = (bound < self._best) & (surplus >= -right.left_over)
+            origin = np.flatnonzero(possible)
             origin = origin[_undominated(surplus[origin], cost[origin])]
             self._layers.append(_Layer(index, size, origin))
-            surplus, cost = surplus[origin], cost[origin]
             if not len(origin):
                 return None
+            surplus, cost, bound = surplus[origin], cost[origin], bound[origin]
+            if len(origin) > _WORTH_A_FILL:
+                promising = int(np.argmin(np.where(surplus < 0, bound, self._best)))
+                ahead = (later for later in core[depth + 1 :] if later >= self._break)
+                self._fill(
+                    depth, int(origin[promising]), -int(surplus[promising]), int(cost[promising]), ahead
+                )
             if self.nodes + 2 * len(origin) > self._max_nodes:
-                return int(bound[origin].min())
+                return int(bound.min())
         return None
 
     def _dtype(self, core: list[int]) -> np.dtype[np.int64] | np.dtype[np.object_]:
@@ -268,35 +283,60 @@ class _Search:
             state = enough[np.argmin(cost[enough])]
             if cost[state] < self._best:
                 self._best = int(cost[state])
-                self._found = (depth, int(state))
+                self._found = _Found(depth, int(state))
 
-    def _bounds(self, surplus: IntArray, cost: IntArray, right: int | None, left: int | None) -> IntArray:
-        """What every completion of each state costs at least; the best answer known where there is none."""
-        short = surplus < 0
-        if right is None:
-            taken: IntArray | int = self._best - cost
-        else:
-            taken = _at_rate(-surplus, self._pieces[right], up=True)
-        put_back = 0 if left is None else -_at_rate(surplus, self._pieces[left], up=False)
-        return cost + np.where(short, taken, put_back)
+    def _fill(self, depth: int, state: int, missing: int, cost: int, ahead: Iterable[int]) -> None:
+        """Make a choice of a promising state: take every piece ahead that fits, then the lightest that is enough.
 
-
-def _next_of(core: list[int], belongs: Callable[[int], bool]) -> list[int | None]:
-    """For each place in the core the next index after it that belongs, or None."""
-    following: list[int | None] = []
-    latest = None
-    for index in reversed(core):
-        following.append(latest)
-        latest = index if belongs(index) else latest
-    return following[::-1]
+        An answer that is good early is what keeps the states few.
+        """
+        taken: list[int] = []
+        for index in ahead if missing > 0 else ():
+            piece = self._pieces[index]
+            if piece.weight < missing:
+                missing -= piece.weight
+                cost += piece.cost
+                taken.append(index)
+            elif cost + piece.cost < self._best:
+                self._best = cost + piece.cost
+                self._found = _Found(depth, state, (*taken, index))
 
 
-def _at_rate(weight: IntArray, piece: _Piece, *, up: bool) -> IntArray:
-    """What this weight costs at the rate of the piece, rounded up or down, without a product beyond weight^2."""
-    whole, rest = divmod(piece.unit_cost, piece.unit_weight)
-    if up:
-        return weight * whole - (-weight * rest // piece.unit_weight)
-    return weight * whole + weight * rest // piece.unit_weight
+class _Side:
+    """The core pieces on one side of the break, from the break outwards; the first ``decided`` are decided.
+
+    It answers what the relaxation can do with the rest for many states at once.
+    """
+
+    def __init__(self, pieces: Sequence[_Piece], dtype: np.dtype[np.int64] | np.dtype[np.object_]) -> None:
+        self.decided = 0
+        self._weights = np.array([0, *accumulate(piece.weight for piece in pieces)], dtype=dtype)
+        self._costs = np.array([0, *accumulate(piece.cost for piece in pieces)], dtype=dtype)
+        # Beyond the last piece there is nothing: rate 0.
+        self._whole = np.array([*(piece.unit_cost // piece.unit_weight for piece in pieces), 0], dtype=dtype)
+        self._rest = np.array([*(piece.unit_cost % piece.unit_weight for piece in pieces), 0], dtype=dtype)
+        self._unit = np.array([*(piece.unit_weight for piece in pieces), 1], dtype=dtype)
+
+    @property
+    def left_over(self) -> int:
+        """What the undecided pieces weigh together."""
+        return int(self._weights[-1] - self._weights[self.decided])
+
+    def cost_of(self, weight: IntArray) -> IntArray:
+        """The least cost of this weight in undecided pieces, the last of them in part, rounded up."""
+        pieces, whole, part = self._split(weight)
+        return whole + part * self._whole[pieces] - (-part * self._rest[pieces] // self._unit[pieces])
+
+    def gain_of(self, weight: IntArray) -> IntArray:
+        """The greatest cost of at most this weight in undecided pieces, the last of them in part, rounded down."""
+        pieces, whole, part = self._split(weight)
+        return whole + part * self._whole[pieces] + part * self._rest[pieces] // self._unit[pieces]
+
+    def _split(self, weight: IntArray) -> tuple[NDArray[np.intp], IntArray, IntArray]:
+        """The piece that is taken in part, the cost of all before it, and the weight that is left for it."""
+        reach = weight + self._weights[self.decided]
+        pieces = np.searchsorted(self._weights, reach, side="right") - 1
+        return pieces, self._costs[pieces] - self._costs[self.decided], reach - self._weights[pieces]
 
 
 def _undominated(surplus: IntArray, cost: IntArray) -> NDArray[np.intp]:

@@ -20,7 +20,8 @@ def nearest_quantities(problem: Problem) -> IntArray:
     Meaningless for a security whose window is empty (`impossible_securities`).
     """
     fine_price = problem.price * problem.weight_scale
-    below, overhang = np.divmod(problem.target, fine_price)
+    below = problem.target // fine_price
+    overhang = problem.target - below * fine_price
     twice = 2 * overhang
     up = (twice > fine_price) | ((twice == fine_price) & (problem.held > below))
     return np.minimum(np.maximum(below + up, problem.min_quantity), problem.max_quantity)
