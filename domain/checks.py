@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from domain import money
+from domain.answer import Conflict, Outcome
 from domain.errors import Invalid
 from domain.ids import PortfolioId, SecurityId
 from domain.model import InvestmentModel, ModelPosition
 from domain.policy import FractionalHolding, MissingPrice, NegativeCash, Policy, ShortHolding
 from domain.portfolio import Portfolio
-from domain.rebalance import Conflict, Outcome
 
 # Reasons of an unfit portfolio, and at the same time the rules its conflicts name. Stable words.
 EMPTY = "empty"
