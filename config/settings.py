@@ -44,16 +44,17 @@ class Settings(BaseSettings):
     # -- the store
     sqlite_synchronous: Literal["full", "normal", "off"] = "full"
 
-    # -- calls to upstreams
-    upstream_connect_seconds: Seconds = 3.0
-    upstream_read_seconds: Seconds = 10.0
-    upstream_write_seconds: Seconds = 10.0
-    upstream_pool_seconds: Seconds = 10.0
+    # -- calls to upstreams (docs/settings.md; seconds where not said otherwise)
+    upstream_connect: Seconds = 2.0
+    upstream_read: Seconds = 10.0
+    upstream_write: Seconds = 5.0
+    upstream_pool: Seconds = 5.0
+    upstream_answer_total: Seconds = 30.0
     upstream_retries: Annotated[int, Field(ge=0, le=10)] = 3
-    upstream_retry_first_seconds: Seconds = 1.0
-    upstream_retry_max_seconds: Seconds = 4.0
-    breaker_failures: Annotated[int, Field(ge=1)] = 5
-    breaker_open_seconds: Seconds = 60.0
+    upstream_retry_wait: Seconds = 1.0
+    upstream_retry_total: Seconds = 45.0
+    upstream_breaker_failures: Annotated[int, Field(ge=1)] = 5
+    upstream_breaker_open: Seconds = 60.0
     upstream_max_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
     upstream_ca_file: Path | None = None
 
@@ -127,7 +128,7 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature; no .env is read
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, env_settings, file_secret_settings, _RunningStack(settings_cls))
@@ -145,7 +146,7 @@ class _RunningStack(PydanticBaseSettingsSource):
             return {}
         return dict(stack["settings"])
 
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401 - the base class's
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401, ARG002 - the base class's
         return None, field_name, False
 
 

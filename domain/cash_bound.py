@@ -210,9 +210,7 @@ class _Search:
                 state -= layer.size
             state = int(self._layers[depth - 1].origin[state]) if depth else 0
         return [
-            piece
-            for index, piece in enumerate(self._pieces)
-            if (index < self._break) != (index in otherwise)
+            piece for index, piece in enumerate(self._pieces) if (index < self._break) != (index in otherwise)
         ]
 
     def _rounded(self, bound: int) -> int:
@@ -274,7 +272,10 @@ class _Search:
         core_pieces = [self._pieces[index] for index in core]
         surplus = self._excess + sum(piece.weight for piece in core_pieces)
         cost = self._cost + sum(piece.cost for piece in core_pieces)
-        rate = max((max(piece.unit_weight, -(-piece.unit_cost // piece.unit_weight)) for piece in core_pieces), default=1)
+        rate = max(
+            (max(piece.unit_weight, -(-piece.unit_cost // piece.unit_weight)) for piece in core_pieces),
+            default=1,
+        )
         return np.dtype(np.int64 if surplus * rate + cost < _INT64_SAFE else np.object_)
 
     def _note_best(self, depth: int, surplus: IntArray, cost: IntArray) -> None:

@@ -110,7 +110,9 @@ def build_problem(checked: CheckedPortfolio, policy: Policy) -> Problem:
         upper[index] = 0 if outside_model else upper[index] - kept * scale
         budget -= kept
 
-    arrays = _Arrays(scale=scale, price=price, held=held, others=(target, lower, upper, [value * scale, budget]))
+    arrays = _Arrays(
+        scale=scale, price=price, held=held, others=(target, lower, upper, [value * scale, budget])
+    )
     price_array, lower_array, upper_array = arrays.of(price), arrays.of(lower), arrays.of(upper)
     fine_price = price_array * scale
     return Problem(

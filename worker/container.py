@@ -9,9 +9,10 @@ from celery import Celery
 from adapters.results.kombu_queue import KombuQueuePublisher
 from adapters.results.redis_stream import RedisStreamPublisher
 from adapters.solver.cvxpy_solver import CvxpySolver
-from adapters.stores import open_store
+from adapters.stores.open import open_store
 from adapters.system_clock import SystemClock
-from adapters.upstream import HttpOptions, SourceUrls, sources_from_urls
+from adapters.upstream.build import sources_from_urls
+from adapters.upstream.options import HttpOptions
 from config.settings import Settings
 from domain.ports import OrderSetPublisher
 from tasks.services import Rules, Services
@@ -29,8 +30,15 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
     with ExitStack() as held:
         store = open_store(settings.effective_store_url, synchronous=settings.sqlite_synchronous)
         held.callback(store.close)
-        sources = sources_from_urls(_urls(settings), _http_options(settings))
-        held.callback(sources.close)
+        sources = held.enter_context(
+            sources_from_urls(
+                prices=settings.pricing_url,
+                securities=settings.securities_url,
+                accounting=settings.accounting_url,
+                directory=settings.portfolios_url,
+                options=_http_options(settings),
+            )
+        )
         yield Services(
             models=store,
             jobs=store,
@@ -63,26 +71,9 @@ def _rules(settings: Settings) -> Rules:
     return Rules(**{rule.name: getattr(settings, rule.name) for rule in fields(Rules)})
 
 
-def _urls(settings: Settings) -> SourceUrls:
-    return SourceUrls(
-        prices=settings.pricing_url,
-        securities=settings.securities_url,
-        accounting=settings.accounting_url,
-        portfolios=settings.portfolios_url,
-    )
-
-
 def _http_options(settings: Settings) -> HttpOptions:
-    return HttpOptions(
-        connect_seconds=settings.upstream_connect_seconds,
-        read_seconds=settings.upstream_read_seconds,
-        write_seconds=settings.upstream_write_seconds,
-        pool_seconds=settings.upstream_pool_seconds,
-        retries=settings.upstream_retries,
-        retry_first_seconds=settings.upstream_retry_first_seconds,
-        retry_max_seconds=settings.upstream_retry_max_seconds,
-        breaker_failures=settings.breaker_failures,
-        breaker_open_seconds=settings.breaker_open_seconds,
-        max_bytes=settings.upstream_max_bytes,
-        ca_file=settings.upstream_ca_file,
-    )
+    """Every option that has a setting ``upstream_<option>``; the others keep their defaults."""
+    given = {
+        option.name: getattr(settings, f"upstream_{option.name}", None) for option in fields(HttpOptions)
+    }
+    return HttpOptions(**{name: value for name, value in given.items() if value is not None})

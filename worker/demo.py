@@ -109,7 +109,7 @@ class DemoClient:
             "model_id": MODEL_ID,
             "name": "Demo model",
             "positions": book["positions"],
-            "portfolios": book["portfolios"],
+            "portfolios": book["portfolio_ids"],
             "policy": {"cash_floor": CASH_FLOOR},
         }
         self._api.post("/models", json=model).raise_for_status()
@@ -161,13 +161,15 @@ def demo(book: BookOptions, *, keep: bool, as_json: bool, stop: threading.Event)
     With ``as_json`` the last line on standard output is the report; all else goes to standard error.
     """
     console = Console(stderr=as_json)
-    with tempfile.TemporaryDirectory(prefix="trimtab-demo-") as folder:
-        with _stack(Path(folder), book, console) as stack:
-            finished, outcome = _rebalance(stack, console, stop)
-            show(console, finished, outcome)
-            _say_what_next(console, stack, finished)
-            if keep:
-                stack.watch(stop)
+    with (
+        tempfile.TemporaryDirectory(prefix="trimtab-demo-") as folder,
+        _stack(Path(folder), book, console) as stack,
+    ):
+        finished, outcome = _rebalance(stack, console, stop)
+        show(console, finished, outcome)
+        _say_what_next(console, stack, finished)
+        if keep:
+            stack.watch(stop)
     if as_json:
         print(json.dumps(outcome.document()))  # noqa: T201 - the answer a program reads
     return 0 if outcome.ok else 1

@@ -26,7 +26,7 @@ def install() -> None:
     """Make ``redis://``, ``rediss://`` and ``redis+socket://`` brokers use this transport. Repeatable."""
     for scheme in ("redis", "rediss"):
         transport.TRANSPORT_ALIASES[scheme] = f"{__name__}:GuardedTransport"
-        transport._transport_cache.pop(scheme, None)  # noqa: SLF001 - kombu offers no other way to replace one
+        transport._transport_cache.pop(scheme, None)  # type: ignore[attr-defined]  # noqa: SLF001 - kombu has no other way
 
 
 def is_envelope(message: object) -> bool:
@@ -64,7 +64,7 @@ class GuardedChannel(redis.Channel):
                 raise Empty
             key, item = reply
             queue = bytes_to_str(key).rsplit(self.sep, 1)[0]
-            self._queue_cycle.rotate(queue)
+            self._queue_cycle.rotate(queue)  # type: ignore[attr-defined]  # the stubs leave it out
             message = _parse(item)
             if not is_envelope(message):
                 self._set_aside(queue, item)
@@ -73,12 +73,12 @@ class GuardedChannel(redis.Channel):
             return True
         finally:
             self._in_poll = None
-            self._flush_brpop_reauth()
+            self._flush_brpop_reauth()  # type: ignore[attr-defined]  # the stubs leave it out
 
     def _reply(self, **options: Any) -> Any:  # noqa: ANN401 - a reply of redis-py
         try:
             return self.client.parse_response(self.client.connection, "BRPOP", **options)
-        except self.connection_errors:
+        except self.connection_errors:  # type: ignore[attr-defined]  # the stubs leave it out
             # The next poll connects again.
             self.client.connection.disconnect()
             raise

@@ -3,7 +3,6 @@
 It shows the pipeline at work; it cannot show crash recovery, and nothing outside this process can reach its broker.
 """
 
-import json
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -20,8 +19,8 @@ from starlette.types import ASGIApp
 from adapters.inbound.api import ApiOptions
 from adapters.inbound.api import create_app as create_api
 from adapters.inbound.cli.wiring import BookOptions
-from adapters.sandbox import Book, Faults
-from adapters.sandbox import create_app as create_sandbox
+from adapters.sandbox.app import create_app as create_sandbox
+from adapters.sandbox.book import Book
 from config.settings import Settings, load_settings
 from worker.celery_app import create_app, create_worker_app
 from worker.children import wait_until
@@ -60,7 +59,7 @@ class InProcessStack:
         with Connection(MEMORY) as connection, closing(connection.SimpleQueue("trimtab.order-sets")) as queue:
             while queue.qsize():
                 message = queue.get()
-                self._order_sets[str(message.properties["message_id"])] = json.loads(message.body)
+                self._order_sets[str(message.properties["message_id"])] = message.payload
                 message.ack()
         return self._order_sets
 
@@ -68,12 +67,9 @@ class InProcessStack:
 
     def _start(self, held: ExitStack) -> None:
         book = Book.generate(
-            portfolios=self._book.portfolios,
-            securities=self._book.securities,
-            seed=self._book.seed,
-            prices=self._book.prices,
+            self._book.portfolios, self._book.securities, seed=self._book.seed, prices=self._book.prices
         )
-        sandbox_url = _serve(create_sandbox(book, Faults()), held)
+        sandbox_url = _serve(create_sandbox(book), held)
         services_urls = {
             f"{name}_url": sandbox_url for name in ("pricing", "securities", "accounting", "portfolios")
         }

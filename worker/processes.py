@@ -12,8 +12,8 @@ from adapters.inbound.api import ApiOptions
 from adapters.inbound.api import create_app as create_api
 from adapters.inbound.cli.wiring import BookOptions
 from adapters.inbound.request_stream import RequestStream, RequestStreamOptions
-from adapters.sandbox import Book, Faults
-from adapters.sandbox import create_app as create_sandbox
+from adapters.sandbox.app import create_app as create_sandbox
+from adapters.sandbox.book import Book
 from config.settings import Settings
 from tasks.submit_job import submit_job
 from worker.celery_app import create_app, create_worker_app
@@ -92,10 +92,8 @@ def flower(settings: Settings) -> None:
 
 def sandbox(settings: Settings, options: BookOptions) -> None:
     """The four upstream services over a generated book."""
-    book = Book.generate(
-        portfolios=options.portfolios, securities=options.securities, seed=options.seed, prices=options.prices
-    )
-    serve(create_sandbox(book, Faults()), settings, host=settings.sandbox_host, port=settings.sandbox_port)
+    book = Book.generate(options.portfolios, options.securities, seed=options.seed, prices=options.prices)
+    serve(create_sandbox(book), settings, host=settings.sandbox_host, port=settings.sandbox_port)
 
 
 def up(stack: Stack, stop: threading.Event) -> int:

@@ -17,7 +17,12 @@ class CeleryTokens:
     def __init__(self, app: Celery) -> None:
         self._app = app
         connection = app.connection_for_write()  # not connected: only asked which errors its transport raises
-        self._errors = (OperationalError, OSError, *connection.connection_errors, *connection.channel_errors)
+        self._errors: tuple[type[Exception], ...] = (
+            OperationalError,
+            OSError,
+            *connection.connection_errors,
+            *connection.channel_errors,
+        )
 
     def send(self, tokens: Sequence[Token]) -> None:
         with self._translated(), self._app.producer_or_acquire() as producer:

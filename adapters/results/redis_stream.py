@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -73,13 +73,13 @@ class RedisStreamReader:
         last = "0-0"
         while True:
             with _translated():
-                reply = self._client.xread(
+                reply: Any = self._client.xread(
                     {self._stream: last}, count=256, block=block_ms if follow else None
                 )
             entries = reply[0][1] if reply else []
             for entry_id, fields in entries:
                 last = entry_id.decode()
-                yield StreamEntry(last, fields[b"id"].decode(), fields[b"data"])
+                yield StreamEntry(last, fields[b"id"].decode(), bytes(fields[b"data"]))
             if not entries and not follow:
                 return
 

@@ -93,13 +93,17 @@ def test_a_use_case_that_fails_does_not_come_back_in_the_broker(app: Celery) -> 
     assert CeleryTokens(app).length() == 0
 
 
+BAD_BODY = (
+    b'{"body": "%%%", "headers": {"id": "1", "task": "trimtab.run"}, "content-type": "application/json",'
+    b' "content-encoding": "utf-8",'
+    b' "properties": {"delivery_tag": "t", "delivery_info": {}, "body_encoding": "base64"}}'
+)
 STRAYS = (
     b"rebalance everything",
     b"[1, 2, 3]",
     b"7",
     b'{"model_id": "m1"}',
-    b'{"body": "%%%", "headers": {"id": "1", "task": "trimtab.run"}, "content-type": "application/json",'
-    b' "content-encoding": "utf-8", "properties": {"delivery_tag": "t", "delivery_info": {}, "body_encoding": "base64"}}',
+    BAD_BODY,
     b"\xff\xfe\x00",
     b"[" * 100_000,
 )

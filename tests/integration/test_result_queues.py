@@ -33,7 +33,7 @@ def client(redis_url: str) -> Iterator[Redis]:
 def test_an_order_set_stands_on_the_stream_as_plain_fields(client: Redis) -> None:
     RedisStreamPublisher(client).publish(publication(1, b'{"id":"job:1"}'))
 
-    ((_, fields),) = client.xrange(STREAM)
+    ((_, fields),) = list(client.xrange(STREAM) or ())
     assert fields == {
         b"id": b"job:1",
         b"job": b"job",

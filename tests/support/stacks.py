@@ -18,9 +18,9 @@ SHORT = {
     "retry_delay_seconds": "0.2",
     "outage_delay_seconds": "0.3",
     "max_delay_seconds": "1",
-    "upstream_retry_first_seconds": "0.05",
-    "upstream_retry_max_seconds": "0.1",
-    "breaker_open_seconds": "0.5",
+    "upstream_retry_wait": "0.05",
+    "upstream_retry_total": "1",
+    "upstream_breaker_open": "0.5",
     "worker_concurrency": "2",
 }
 
@@ -47,7 +47,8 @@ class Api:
 
     def create_model(self, model_id: str = "m1") -> dict[str, Any]:
         book = self._sandbox.get("/sandbox/model").raise_for_status().json()
-        model = {"model_id": model_id, "name": model_id, "policy": {"cash_floor": "0.05"}, **book}
+        model = {"model_id": model_id, "name": model_id, "policy": {"cash_floor": "0.05"}}
+        model |= {"positions": book["positions"], "portfolios": book["portfolio_ids"]}
         answer = self._client.post("/models", json=model)
         assert answer.status_code == 201, answer.text
         return dict(answer.json())

@@ -39,7 +39,7 @@ SHORT_RULES = Rules(
 
 class FakeClock:
     def __init__(self) -> None:
-        self.time = datetime.now(UTC)
+        self.time = datetime.now(UTC)  # noqa: TID251 - deadlines are compared with the store's own clock
 
     def now(self) -> datetime:
         return self.time
@@ -199,16 +199,18 @@ class World:
 
     # -- acting
 
-    def tick(self, times: int = 1) -> None:
+    def tick(self, times: int = 1) -> "World":
         for _ in range(times):
             self.steward.tick()
+        return self
 
-    def work(self, at_most: int = 10_000) -> None:
+    def work(self, at_most: int = 10_000) -> "World":
         """Deliver what is queued, in order, until nothing is left (or so many were delivered)."""
         while self.tokens.queue and at_most:
             at_most -= 1
             run_token(self.tokens.queue.popleft(), self.services, self.bench)
         self.bench.marks.flush()
+        return self
 
     def finish(self, job: Job, *, rounds: int = 400) -> Job:
         """Tick and work in turn until the job is closed."""

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from adapters.stores.open import Store
 from domain.errors import Invalid, KeyReused, NotFound, StoreUnavailable, UpstreamFault, UpstreamUnavailable
 from domain.ids import JobId
 from domain.item import ItemState, Out
 from domain.job import JobState
-from domain.ports import ClaimMiss, Finish, Token
+from domain.ports import ClaimMiss, Finish, JobStore, Token
 from tasks.cancel_job import cancel_job
 from tasks.run_token import run_token
 from tests.support import builders
@@ -379,7 +382,7 @@ def test_a_portfolio_that_kills_every_worker_is_failed_and_the_job_ends(world: W
     world.tick(2)
     world.tokens.queue.clear()
 
-    def die_with_the_first() -> JobState:
+    def die_with_the_first() -> ItemState:
         world.tick()
         world.tokens.queue.clear()
         world.store.claim(job.job_id, 0, "poisoned")
@@ -426,7 +429,7 @@ def test_a_result_that_was_stored_but_not_published_is_published_as_stored(world
     assert world.publisher.entries == {}
     world.publisher.out = False
 
-    eventually(lambda: (world.tick(), len(world.publisher.entries))[1], lambda published: published == 2)
+    eventually(lambda: len(world.tick().publisher.entries), lambda published: published == 2)
 
     assert all(world.publisher.entries[item.item_id] == item.order_set for item in world.items(job.job_id))
     assert world.job(job).healing["republished"] == 2
@@ -440,7 +443,7 @@ def test_an_order_set_published_but_not_marked_stands_once_on_the_queue(world: W
 
     world.work()
 
-    eventually(lambda: (world.tick(), world.items(job.job_id)[0].out)[1], lambda out: out is Out.SENT)
+    eventually(lambda: world.tick().items(job.job_id)[0].out, lambda out: out is Out.SENT)
     assert len(world.publisher.entries) == 1
     assert [repeat.body for repeat in world.publisher.repeats] == list(world.publisher.entries.values())
 
@@ -453,29 +456,29 @@ def test_a_store_that_is_out_for_a_moment_at_the_finish_loses_nothing(world: Wor
     world.book(1)
     job = world.submit()
     world.tick(2)
-    world.services = replace_jobs(world, fail_first_finish=True)
+    rules = replace(world.services.rules, lease_seconds=30.0)
+    services = replace(world.services, jobs=cast("JobStore", Flaky(world.store)), rules=rules)
 
-    run_token(world.tokens.queue.popleft(), world.services, world.bench)
+    run_token(world.tokens.queue.popleft(), services, world.bench)
 
     assert world.counts(job) == {"traded": 1}
 
 
-def replace_jobs(world: World, *, fail_first_finish: bool):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
+class Flaky:
+    """A store whose first finish fails as if the connection was lost before it."""
 
-    class Flaky:
-        failed = not fail_first_finish
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._failed = False
 
-        def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
-            return getattr(world.store, name)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
-        def finish(self, finish: Finish) -> bool:
-            if not self.failed:
-                self.failed = True
-                raise StoreUnavailable("store", "connection lost")
-            return world.store.finish(finish)
-
-    return replace(world.services, jobs=Flaky(), rules=replace(world.services.rules, lease_seconds=30.0))
+    def finish(self, finish: Finish) -> bool:
+        if not self._failed:
+            self._failed = True
+            raise StoreUnavailable("store", "connection lost")
+        return self._store.finish(finish)
 
 
 # ------------------------------------------------------------------------------------------------ outages
@@ -526,9 +529,7 @@ def test_a_portfolio_whose_own_record_is_out_does_not_block_the_others(world: Wo
     )
     job = world.submit(parallelism=1)
 
-    eventually(
-        lambda: (world.tick(), world.work(), world.counts(job))[2], lambda counts: counts.get("traded") == 3
-    )
+    eventually(lambda: world.tick().work().counts(job), lambda counts: counts.get("traded") == 3)
 
     world.upstreams.broken.clear()
     assert dict(world.finish(job).counts) == {"traded": 4}
@@ -540,7 +541,7 @@ def test_at_its_deadline_what_an_outage_held_up_is_failed_with_the_cause(world: 
     world.tick(2)
     world.upstreams.out = True
 
-    done = eventually(lambda: (world.tick(), world.work(), world.job(job))[2], lambda job: job.state.closed)
+    done = eventually(lambda: world.tick().work().job(job), lambda job: job.state.closed)
 
     assert done.state is JobState.DONE_WITH_ERRORS
     assert dict(done.counts) == {"failed": 3}
@@ -565,7 +566,7 @@ def test_a_deadline_before_the_start_still_accounts_for_every_portfolio(world: W
     world.upstreams.out = True
     job = world.submit(deadline=world.clock.now() + timedelta(seconds=0.05))
 
-    done = eventually(lambda: (world.tick(), world.job(job))[1], lambda job: job.state.closed)
+    done = eventually(lambda: world.tick().job(job), lambda job: job.state.closed)
 
     assert dict(done.counts) == {"failed": 3}
 
