@@ -1,6 +1,7 @@
 """Real stacks for end-to-end tests: the same processes as `trimtab up`, with short leases."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ def short_stack(state_dir: Path, *, portfolios: int = 20, workers: int = 1, **se
 class Api:
     """The HTTP API of a stack, as a test uses it."""
 
+    cash_floor = Decimal("0.05")
+
     def __init__(self, stack: Stack) -> None:
         self._client = httpx.Client(base_url=f"{stack.api_url}/api/v1", timeout=10)
         self._sandbox = httpx.Client(base_url=stack.settings["pricing_url"], timeout=10)
@@ -47,7 +50,7 @@ class Api:
 
     def create_model(self, model_id: str = "m1") -> dict[str, Any]:
         book = self._sandbox.get("/sandbox/model").raise_for_status().json()
-        model = {"model_id": model_id, "name": model_id, "policy": {"cash_floor": "0.05"}}
+        model = {"model_id": model_id, "name": model_id, "policy": {"cash_floor": str(self.cash_floor)}}
         model |= {"positions": book["positions"], "portfolios": book["portfolio_ids"]}
         answer = self._client.post("/models", json=model)
         assert answer.status_code == 201, answer.text
@@ -71,6 +74,17 @@ class Api:
     ) -> dict[str, Any]:
         """The job once ``true`` holds of it."""
         return eventually(lambda: self.job(job_id), true, seconds=seconds)
+
+    def result(self, job_id: str, portfolio_id: str) -> dict[str, Any]:
+        return dict(
+            self._client.get(f"/jobs/{job_id}/items/{portfolio_id}").raise_for_status().json()["result"]
+        )
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return list(self._client.get("/jobs").raise_for_status().json()["jobs"])
+
+    def calls(self) -> int:
+        return int(self._sandbox.get("/sandbox/calls").json()["total"])
 
     def finished(self, job_id: str, *, seconds: float = 60) -> dict[str, Any]:
         return self.until(job_id, lambda job: job["finished_at"] is not None, seconds=seconds)
