@@ -122,6 +122,14 @@ def test_rows_of_what_was_sold_out_are_no_positions() -> None:
     assert portfolio == Portfolio(portfolio_id=PORTFOLIO, cash=Decimal(100))
 
 
+def test_an_empty_list_may_be_told_as_null() -> None:
+    cash_only, _ = read(summary=ok(summary(securities=None)))
+    nothing, _ = read(summary=ok({}, 500), balances=ok(balances() | {"balances": None}))
+
+    assert cash_only == Portfolio(portfolio_id=PORTFOLIO, cash=Decimal(100))
+    assert nothing is None
+
+
 def test_a_portfolio_without_balances_is_none_after_two_calls_and_no_wait() -> None:
     portfolio, upstream = read(
         summary=ok({"error": {"code": "INTERNAL_ERROR"}}, 500), balances=ok(balances())
@@ -285,6 +293,20 @@ def test_a_summary_that_makes_no_sense_is_a_fault(body: object, words: str) -> N
 def test_balances_that_make_no_sense_are_a_fault(rows: list[dict[str, object]], words: str) -> None:
     with pytest.raises(UpstreamFault, match=words):
         read(summary=ok({}, 500), balances=ok(balances(*rows)))
+
+
+def test_a_filter_that_was_ignored_is_noticed_on_the_first_page_of_everybodys_rows() -> None:
+    upstream = Upstream(
+        {
+            SUMMARY: ok({}, 500),
+            BALANCES: ok(balances(balance_row(1, "1", portfolio="b" * 24), total=1_000_000)),
+        }
+    )
+
+    with pytest.raises(UpstreamFault, match="rows of portfolio 'bbb"):
+        AccountingClient(upstream.service()).portfolio(PORTFOLIO)
+
+    assert upstream.calls[BALANCES] == 1
 
 
 def test_a_refused_summary_is_a_fault_and_not_an_empty_portfolio() -> None:
