@@ -221,6 +221,15 @@ def test_the_correlation_id_is_passed_on_when_there_is_one() -> None:
     assert [request.headers.get("x-correlation-id") for request in upstream.requests] == ["job-7", None, None]
 
 
+def test_a_correlation_id_cannot_break_the_request() -> None:
+    upstream = Upstream({PATH: ok({})})
+
+    upstream.service(correlation=lambda: "a:1/b\r\nX-Evil: 1 ä").get_json(PATH, decode)
+
+    assert upstream.requests[0].headers["x-correlation-id"] == "a:1/b%0D%0AX-Evil:%201%20%C3%A4"
+    assert "x-evil" not in upstream.requests[0].headers
+
+
 def test_all_four_time_outs_are_set() -> None:
     upstream = Upstream({PATH: ok({})})
     options = replace(QUICK, connect=1.0, read=2.0, write=3.0, pool=4.0)
