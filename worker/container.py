@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 
+import structlog
 from celery import Celery
 
 from adapters.results.kombu_queue import KombuQueuePublisher
@@ -37,6 +38,7 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
                 accounting=settings.accounting_url,
                 directory=settings.portfolios_url,
                 options=_http_options(settings),
+                correlation=_correlation_id,
             )
         )
         yield Services(
@@ -69,6 +71,11 @@ def build_publisher(settings: Settings, held: ExitStack) -> OrderSetPublisher:
 def _rules(settings: Settings) -> Rules:
     """Every rule is the setting of the same name."""
     return Rules(**{rule.name: getattr(settings, rule.name) for rule in fields(Rules)})
+
+
+def _correlation_id() -> str | None:
+    """Of the job whose portfolio this thread works on, for the upstreams' own logs."""
+    return structlog.contextvars.get_contextvars().get("correlation_id")
 
 
 def _http_options(settings: Settings) -> HttpOptions:

@@ -19,12 +19,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from adapters.inbound.cli.wiring import BookOptions
+from adapters.inbound.cli.wiring import BookOptions, DemoOptions
 from domain.money import parse_decimal, plain, total
 from domain.policy import Policy
 from tasks.verify_order_set import verify_order_set
 from worker.in_process import InProcessStack
-from worker.stack import NoBroker, Stack, broker_binary
+from worker.loops import stop_on_signals
+from worker.stack import NoBroker, Stack, broker_binary, stop_when_orphaned
 
 MODEL_ID = "demo"
 # The book's targets add up to 95 %: with this floor the cash row often binds, so CVXPY has work to do.
@@ -32,6 +33,7 @@ CASH_FLOOR = "0.05"
 POLL_SECONDS = 0.1
 PUBLISH_SECONDS = 15.0
 ROWS_SHOWN = 12
+STOPPED_STATUS = 130
 _POLICY = Policy(cash_floor=Decimal(CASH_FLOOR))
 UNFINISHED = frozenset({"pending", "running", "delayed"})
 
@@ -155,8 +157,18 @@ def run_job(client: DemoClient, parallelism: int, stop: threading.Event, progres
 # ------------------------------------------------------------------------------------------------ the whole of it
 
 
+def run(options: DemoOptions) -> int:
+    """The exit status; 130 when it was stopped. Everything that was started is stopped in every case."""
+    stop = stop_on_signals()
+    stop_when_orphaned(stop)
+    try:
+        return demo(options.book, keep=options.keep, as_json=options.as_json, stop=stop)
+    except Stopped:
+        return STOPPED_STATUS
+
+
 def demo(book: BookOptions, *, keep: bool, as_json: bool, stop: threading.Event) -> int:
-    """Run it; the exit status. Whatever happens, everything that was started is stopped.
+    """Status 1 when something was not as promised.
 
     With ``as_json`` the last line on standard output is the report; all else goes to standard error.
     """

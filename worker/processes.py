@@ -2,32 +2,24 @@
 
 import os
 import socket
-import threading
 from functools import partial
-from importlib.metadata import version
-
-from rich.console import Console
 
 from adapters.inbound.api import ApiOptions
 from adapters.inbound.api import create_app as create_api
-from adapters.inbound.cli.wiring import BookOptions
 from adapters.inbound.request_stream import RequestStream, RequestStreamOptions
-from adapters.sandbox.app import create_app as create_sandbox
-from adapters.sandbox.book import Book
 from config.settings import Settings
 from tasks.submit_job import submit_job
+from worker import __version__
 from worker.celery_app import create_app, create_worker_app
-from worker.children import ChildDied
 from worker.container import build_services
 from worker.loops import run_steward, serve, stop_on_signals
 from worker.redis_client import redis_client
-from worker.stack import Stack
 
 
 def api(settings: Settings) -> None:
     with build_services(settings, create_app(settings)) as services:
         services.jobs.prepare()
-        options = ApiOptions(version=version("trimtab"), max_body_size=settings.max_body_bytes)
+        options = ApiOptions(version=__version__, max_body_size=settings.max_body_bytes)
         serve(create_api(services, options), settings, host=settings.api_host, port=settings.api_port)
 
 
@@ -88,26 +80,3 @@ def flower(settings: Settings) -> None:
             "--tasks-columns=name,uuid,kwargs,state,received,runtime,worker",
         ]
     )
-
-
-def sandbox(settings: Settings, options: BookOptions) -> None:
-    """The four upstream services over a generated book."""
-    book = Book.generate(options.portfolios, options.securities, seed=options.seed, prices=options.prices)
-    serve(create_sandbox(book), settings, host=settings.sandbox_host, port=settings.sandbox_port)
-
-
-def up(stack: Stack, stop: threading.Event) -> int:
-    """The whole stack until told to stop; status 1 when a part ends by itself, with its last words."""
-    console = Console(stderr=True)
-    with stack:
-        console.print(f"API at {stack.api_url} (its OpenAPI document: {stack.api_url}/openapi.json)")
-        console.print(
-            f"State and logs are in {stack.state_dir}; other trimtab commands started here find this stack."
-        )
-        console.print("Ctrl-C stops everything.")
-        try:
-            stack.watch(stop)
-        except ChildDied as died:
-            console.print(f"[red]{died}[/red]")
-            return 1
-    return 0
