@@ -4,7 +4,7 @@ from rich.console import Console
 
 from adapters.inbound.cli.wiring import UpOptions
 from config.settings import Settings
-from worker.children import ChildDied
+from worker.children import StackFailed
 from worker.loops import stop_on_signals
 from worker.stack import Stack
 
@@ -20,15 +20,17 @@ def up(settings: Settings, options: UpOptions) -> int:
         settings={} if options.concurrency is None else {"worker_concurrency": str(options.concurrency)},
         with_sandbox=options.sandbox,
     )
-    with stack:
-        console.print(f"API at {stack.api_url} (its OpenAPI document: {stack.api_url}/openapi.json)")
-        console.print(
-            f"State and logs are in {stack.state_dir}; trimtab commands started here find this stack."
-        )
-        console.print("Ctrl-C stops everything.")
-        try:
+    try:
+        with stack:
+            _tell(console, stack)
             stack.watch(stop)
-        except ChildDied as died:
-            console.print(f"[red]{died}[/red]")
-            return 1
+    except StackFailed as failed:
+        console.print(f"[red]{failed}[/red]")
+        return 1
     return 0
+
+
+def _tell(console: Console, stack: Stack) -> None:
+    console.print(f"API at {stack.api_url} (its OpenAPI document: {stack.api_url}/openapi.json)")
+    console.print(f"State and logs are in {stack.state_dir}; trimtab commands started here find this stack.")
+    console.print("Ctrl-C stops everything.")
