@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from domain import money
+from domain.answer import Conflict, Outcome
 from domain.errors import Invalid
 from domain.ids import PortfolioId, SecurityId
 from domain.model import InvestmentModel, ModelPosition
 from domain.policy import FractionalHolding, MissingPrice, NegativeCash, Policy, ShortHolding
 from domain.portfolio import Portfolio
-from domain.rebalance import Conflict, Outcome
 
 # Reasons of an unfit portfolio, and at the same time the rules its conflicts name. Stable words.
 EMPTY = "empty"
@@ -87,12 +87,14 @@ def check_portfolio(
     held = portfolio.held()
     modelled = {position.security_id: position for position in model.positions}
     securities = sorted(held.keys() | modelled.keys())
-    unpriced = [security_id for security_id in securities if not _is_price(prices.get(security_id))]
+    known = {
+        security_id: prices[security_id] for security_id in securities if _has_price(security_id, prices)
+    }
+    unpriced = [security_id for security_id in securities if security_id not in known]
     if unpriced and policy.missing_price is MissingPrice.REJECT:
         return _rejected(MISSING_PRICE, [_missing_price(security_id, held) for security_id in unpriced])
 
     notes = tuple(_left_out(security_id, held) for security_id in unpriced)
-    known = {security_id: prices[security_id] for security_id in securities if security_id not in unpriced}
     holdings = {security_id: held[security_id] for security_id in known if security_id in held}
     market_value = money.add_products(
         portfolio.cash, ((known[security_id], quantity) for security_id, quantity in holdings.items())
@@ -121,7 +123,8 @@ def check_portfolio(
     )
 
 
-def _is_price(price: Decimal | None) -> bool:
+def _has_price(security_id: SecurityId, prices: Mapping[SecurityId, Decimal]) -> bool:
+    price = prices.get(security_id)
     return price is not None and price.is_finite() and price > 0
 
 

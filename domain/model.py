@@ -64,7 +64,7 @@ class InvestmentModel:
         _check_targets_together(self.positions, faults)
         _check_portfolios(self.portfolios, faults)
         if type(self.version) is not int or self.version < 1:
-            faults.add("version", f"version {self.version!r} is not a whole number from 1 up")
+            faults.add("version", f"version {money.shown(self.version)} is not a whole number from 1 up")
         if self.last_rebalance_date is not None and self.last_rebalance_date.utcoffset() != timedelta(0):
             faults.add("last_rebalance_date", f"{self.last_rebalance_date} is not a moment in UTC")
         faults.refuse_if_any("the model cannot be used")
@@ -99,15 +99,15 @@ def _position_faults(position: ModelPosition) -> Iterator[tuple[str, str]]:
     """Field and message of each rule that one position breaks."""
     security = position.security_id
     if not is_security_id(security):
-        yield "security_id", f"{security!r}: {SECURITY_ID_RULE}"
+        yield "security_id", f"{money.shown(security)}: {SECURITY_ID_RULE}"
     if not _is_target(position.target):
         yield (
             "target",
-            f"target {position.target} of security {security} is not 0 or a multiple of {TARGET_STEP} up to {MAX_TARGET}",
+            f"target {money.shown(position.target)} of security {security} is not 0 or a multiple of {TARGET_STEP} up to {MAX_TARGET}",
         )
     for name, drift in (("low_drift", position.low_drift), ("high_drift", position.high_drift)):
         if not (money.fits(drift) and 0 <= drift <= 1):
-            yield name, f"{name} {drift} of security {security} is not a weight from 0 to 1"
+            yield name, f"{name} {money.shown(drift)} of security {security} is not a weight from 0 to 1"
 
 
 def _is_target(target: Decimal) -> bool:
@@ -134,4 +134,4 @@ def _check_portfolios(portfolios: Sequence[PortfolioId], faults: Faults) -> None
             faults.add(f"portfolios[{index}]", f"portfolio {portfolio_id!r} is in the model twice")
         seen.add(portfolio_id)
         if not is_portfolio_id(portfolio_id):
-            faults.add(f"portfolios[{index}]", f"{portfolio_id!r}: {PORTFOLIO_ID_RULE}")
+            faults.add(f"portfolios[{index}]", f"{money.shown(portfolio_id)}: {PORTFOLIO_ID_RULE}")

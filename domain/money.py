@@ -72,11 +72,11 @@ def parse_decimal(value: object) -> Decimal:
     number = _read(value)
     if number is None:
         raise Invalid(
-            f"{_shown(value)} is not a number: write a plain decimal such as '12.50'", code="invalid_number"
+            f"{shown(value)} is not a number: write a plain decimal such as '12.50'", code="invalid_number"
         )
     if not fits(number):
         raise Invalid(
-            f"{_shown(value)} is out of bounds: at most {MAX_WHOLE_DIGITS} digits before the point "
+            f"{shown(value)} is out of bounds: at most {MAX_WHOLE_DIGITS} digits before the point "
             f"and {MAX_PLACES} after it",
             code="invalid_number",
         )
@@ -96,11 +96,15 @@ def _read(value: object) -> Decimal | None:
     return None
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, int) and abs(value) >= _WHOLE_LIMIT:
-        return "an integer of that size"
-    text = repr(str(value)) if isinstance(value, Decimal) else repr(value)
-    return text if len(text) <= _SHOWN_TEXT else f"{text[:_SHOWN_TEXT]}..."
+def shown(value: object) -> str:
+    """Enough of a refused value to recognise it by, however large it is."""
+    if isinstance(value, str):
+        return repr(value) if len(value) <= _SHOWN_TEXT else f"{value[:_SHOWN_TEXT]!r}..."
+    if isinstance(value, Decimal):
+        return shown(str(value))
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < _WHOLE_LIMIT):
+        return f"{value!r} ({type(value).__name__})"
+    return f"a value of type {type(value).__name__}"
 
 
 # ------------------------------------------------------------------------------------------------ arithmetic
@@ -180,7 +184,7 @@ def to_units(value: Decimal, places: int) -> int:
         return int(_EXACT.to_integral_exact(_EXACT.scaleb(value, places)))
     except (ArithmeticError, ValueError):  # ValueError: int() of a NaN
         raise Invalid(
-            f"{_shown(value)} is not a whole number of units of 10^-{places}", code="invalid_number"
+            f"{shown(value)} is not a whole number of units of 10^-{places}", code="invalid_number"
         ) from None
 
 
@@ -249,5 +253,5 @@ def plain(value: Decimal) -> str:
     except ArithmeticError:
         tame = value
     if tame is value or not tame.is_finite():
-        raise Invalid(f"{_shown(value)} cannot be printed as a plain number", code="invalid_number")
+        raise Invalid(f"{shown(value)} cannot be printed as a plain number", code="invalid_number")
     return format(tame or tame.copy_abs(), "f")

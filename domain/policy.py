@@ -59,10 +59,11 @@ class Policy:
     def __post_init__(self) -> None:
         faults = Faults()
         if not (money.fits(self.cash_floor) and 0 <= self.cash_floor <= 1):
-            faults.add("cash_floor", f"cash_floor {self.cash_floor} is not a weight from 0 to 1")
+            faults.add("cash_floor", f"cash_floor {money.shown(self.cash_floor)} is not a weight from 0 to 1")
         if not (money.fits(self.cash_floor_amount) and self.cash_floor_amount >= 0):
             faults.add(
-                "cash_floor_amount", f"cash_floor_amount {self.cash_floor_amount} is not an amount from 0 up"
+                "cash_floor_amount",
+                f"cash_floor_amount {money.shown(self.cash_floor_amount)} is not an amount from 0 up",
             )
         for name, choice in _CHOICES.items():
             if not isinstance(getattr(self, name), choice):
@@ -82,7 +83,7 @@ class Policy:
             read = _READERS.get(name)
             if read is None:
                 known = ", ".join(_READERS)
-                faults.add(name, f"{name!r} is not a policy: the policies are {known}")
+                faults.add(name, f"{money.shown(name)} is not a policy: the policies are {known}")
                 continue
             try:
                 values[name] = read(name, value)
@@ -105,7 +106,7 @@ _CHOICES: Mapping[str, type[StrEnum]] = {
 
 
 def _choice_fault(name: str, value: object, choice: type[StrEnum]) -> str:
-    return f"{name} {value!r} is not one of {', '.join(choice)}"
+    return f"{name} {money.shown(value)} is not one of {', '.join(choice)}"
 
 
 def _read_decimal(name: str, value: object) -> Decimal:

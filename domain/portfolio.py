@@ -38,11 +38,11 @@ class Portfolio:
         if not is_portfolio_id(self.portfolio_id):
             faults.add("portfolio_id", f"{self.portfolio_id!r}: {PORTFOLIO_ID_RULE}")
         if not money.fits(self.cash):
-            faults.add("cash", f"cash {self.cash} is not a number within bounds")
+            faults.add("cash", f"cash {money.shown(self.cash)} is not a number within bounds")
         if self.stated_market_value is not None and not money.fits(self.stated_market_value):
             faults.add(
                 "stated_market_value",
-                f"stated market value {self.stated_market_value} is not a number within bounds",
+                f"stated market value {money.shown(self.stated_market_value)} is not a number within bounds",
             )
         self._check_positions(faults)
         faults.refuse_if_any(f"portfolio {self.portfolio_id!r} cannot be used")
@@ -59,7 +59,7 @@ class Portfolio:
             if not money.fits(position.quantity):
                 faults.add(
                     f"positions[{index}].quantity",
-                    f"quantity {position.quantity} of security {position.security_id} is not a number within bounds",
+                    f"quantity {money.shown(position.quantity)} of security {position.security_id} is not a number within bounds",
                 )
 
     def held(self) -> dict[SecurityId, Decimal]:

@@ -47,7 +47,8 @@ def freeze(
         price = prices[security_id]
         if not (money.fits(price) and price > 0):
             faults.add(
-                f"prices.{security_id}", f"price {price} of security {security_id} is not a number above 0"
+                f"prices.{security_id}",
+                f"price {money.shown(price)} of security {security_id} is not a number above 0",
             )
     faults.refuse_if_any("the prices cannot be used")
     canonical = json.dumps(
