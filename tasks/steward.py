@@ -12,7 +12,7 @@ from datetime import datetime
 
 import structlog
 
-from domain.errors import BrokerUnavailable, TrimtabError
+from domain.errors import BrokerUnavailable, Unavailable
 from domain.ids import JobId
 from domain.item import Item, ItemState
 from domain.job import OPEN, Job, JobState
@@ -50,7 +50,7 @@ class Steward:
     def __init__(self, services: Services, opening: Executor) -> None:
         self._services = services
         self._opening = opening
-        self._opened: dict[JobId, Future[tuple[Token, ...]]] = {}
+        self._opened: dict[JobId, Future[None]] = {}
         self._watched: dict[JobId, _Watch] = {}
 
     def tick(self) -> None:
@@ -108,11 +108,10 @@ class Steward:
     def _open(self, job: Job, now: datetime) -> None:
         """In a thread of its own, since it may wait for upstreams that hang."""
         opening = self._opened.get(job.job_id)
-        if opening is None and (job.probe_at is None or job.probe_at <= now):
-            self._opened[job.job_id] = self._opening.submit(open_job, job, self._services)
-        elif opening is not None and opening.done():
-            del self._opened[job.job_id]
-            self._send(_outcome_of(opening, job))
+        if opening is not None and not opening.done():
+            return
+        if job.probe_at is None or job.probe_at <= now:
+            self._opened[job.job_id] = self._opening.submit(_open, job, self._services)
 
     def _close(self, job: Job, _now: datetime) -> None:
         # A worker that runs out of portfolios closes the job; this is for when that worker died.
@@ -218,12 +217,11 @@ class Steward:
         return True
 
 
-def _outcome_of(opening: "Future[tuple[Token, ...]]", job: Job) -> tuple[Token, ...]:
+def _open(job: Job, services: Services) -> None:
     try:
-        return opening.result()
-    except TrimtabError as error:
+        open_job(job, services)
+    except Unavailable as error:
         log.warning("job.not_opened", job=job.job_id, error=str(error))
-        return ()
 
 
 _TENDING: dict[JobState, Callable[[Steward, Job, datetime], None]] = {
