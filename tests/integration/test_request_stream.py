@@ -345,6 +345,34 @@ def test_the_loop_outlives_a_store_outage_without_spinning(
     assert all(gap >= wanted for gap, wanted in zip(gaps, (0.05, 0.1, 0.1), strict=True))
 
 
+def consumers(client: "Redis") -> list[str]:
+    answer: Any = client.xinfo_consumers(STREAM, GROUP)
+    return [bytes(consumer["name"]).decode() for consumer in answer]
+
+
+def test_a_consumer_that_stops_with_nothing_in_hand_leaves_no_name(
+    client: "Redis", desk: FrontDesk, consume: Callable[..., RequestStream]
+) -> None:
+    with Running(consume("gone")):
+        added = add(client)
+        eventually(lambda: keys(desk), lambda found: found == {added})
+        assert consumers(client) == ["gone"]
+    assert consumers(client) == []
+
+
+def test_a_consumer_that_stops_with_something_in_hand_keeps_its_name(
+    client: "Redis", desk: FrontDesk, consume: Callable[..., RequestStream]
+) -> None:
+    desk.outage.out = True
+    with Running(consume("holding")):
+        entry_id = add(client)
+        eventually(lambda: pending(client), lambda found: found == 1)
+    assert consumers(client) == ["holding"]
+    desk.outage.out = False
+    consume("holding").consume_once(NEVER)
+    assert keys(desk) == {entry_id}
+
+
 class OwnServer:
     """A server of this test's own, to be killed and started again on the same port, without its data."""
 
