@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.closed_form import nearest_quantities
-from domain.problem import IntArray, Problem
+from domain.problem import IntArray, IntType, Problem, int_type
 
 DEFAULT_MAX_NODES = 300_000
 _INT64_SAFE = 2**62
@@ -267,7 +267,7 @@ class _Search:
                 return int(bound.min())
         return None
 
-    def _dtype(self, core: list[int]) -> np.dtype[np.int64] | np.dtype[np.object_]:
+    def _dtype(self, core: list[int]) -> IntType:
         """int64 if no product below can overflow. A surplus is at most what the core weighs, or the excess."""
         core_pieces = [self._pieces[index] for index in core]
         surplus = self._excess + sum(piece.weight for piece in core_pieces)
@@ -276,7 +276,7 @@ class _Search:
             (max(piece.unit_weight, -(-piece.unit_cost // piece.unit_weight)) for piece in core_pieces),
             default=1,
         )
-        return np.dtype(np.int64 if surplus * rate + cost < _INT64_SAFE else np.object_)
+        return int_type(fits_int64=surplus * rate + cost < _INT64_SAFE)
 
     def _note_best(self, depth: int, surplus: IntArray, cost: IntArray) -> None:
         enough = np.flatnonzero(surplus >= 0)
@@ -309,7 +309,7 @@ class _Side:
     It answers what the relaxation can do with the rest for many states at once.
     """
 
-    def __init__(self, pieces: Sequence[_Piece], dtype: np.dtype[np.int64] | np.dtype[np.object_]) -> None:
+    def __init__(self, pieces: Sequence[_Piece], dtype: IntType) -> None:
         self.decided = 0
         self._weights = np.array([0, *accumulate(piece.weight for piece in pieces)], dtype=dtype)
         self._costs = np.array([0, *accumulate(piece.cost for piece in pieces)], dtype=dtype)
@@ -326,12 +326,16 @@ class _Side:
     def cost_of(self, weight: IntArray) -> IntArray:
         """The least cost of this weight in undecided pieces, the last of them in part, rounded up."""
         pieces, whole, part = self._split(weight)
-        return whole + part * self._whole[pieces] - (-part * self._rest[pieces] // self._unit[pieces])
+        rate, rest, unit = self._whole[pieces], self._rest[pieces], self._unit[pieces]
+        cost: IntArray = whole + part * rate - (-part * rest // unit)
+        return cost
 
     def gain_of(self, weight: IntArray) -> IntArray:
         """The greatest cost of at most this weight in undecided pieces, the last of them in part, rounded down."""
         pieces, whole, part = self._split(weight)
-        return whole + part * self._whole[pieces] + part * self._rest[pieces] // self._unit[pieces]
+        rate, rest, unit = self._whole[pieces], self._rest[pieces], self._unit[pieces]
+        gain: IntArray = whole + part * rate + part * rest // unit
+        return gain
 
     def _split(self, weight: IntArray) -> tuple[NDArray[np.intp], IntArray, IntArray]:
         """The piece that is taken in part, the cost of all before it, and the weight that is left for it."""

@@ -24,7 +24,8 @@ def nearest_quantities(problem: Problem) -> IntArray:
     overhang = problem.target - below * fine_price
     twice = 2 * overhang
     up = (twice > fine_price) | ((twice == fine_price) & (problem.held > below))
-    return np.minimum(np.maximum(below + up, problem.min_quantity), problem.max_quantity)
+    nearest: IntArray = np.minimum(np.maximum(below + up, problem.min_quantity), problem.max_quantity)
+    return nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

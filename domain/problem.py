@@ -11,6 +11,7 @@ are then whole numbers of the same unit, called fine units here.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,16 @@ from domain.checks import CheckedPortfolio
 from domain.ids import SecurityId
 from domain.policy import Policy
 
-# int64 where every product is sure to fit, Python integers (dtype object) otherwise: the same code runs on both.
-IntArray = NDArray[np.int64] | NDArray[np.object_]
+# int64 where every product is sure to fit, Python integers (dtype object) otherwise: the same code runs on both,
+# and a type checker is told of the first only.
+IntArray: TypeAlias = NDArray[np.int64]
+IntType: TypeAlias = np.dtype[np.int64]
+
+
+def int_type(*, fits_int64: bool) -> IntType:
+    """The dtype of an `IntArray`."""
+    return np.dtype(np.int64) if fits_int64 else cast(IntType, np.dtype(np.object_))
+
 
 # The estimate of the largest number is made in floats, good to far better than the factor 2 between this and 2^62.
 _INT64_SAFE = 2.0**61
@@ -183,7 +192,7 @@ def _money_places(checked: CheckedPortfolio, policy: Policy, prices: list[Decima
 def _cash_floor(market_value: int, places: int, policy: Policy) -> int:
     """The larger of the two floors in money units, rounded up: spending is whole units, so nothing is lost."""
     weight_places = _finest([policy.cash_floor])
-    by_weight = -(-market_value * money.to_units(policy.cash_floor, weight_places) // 10**weight_places)
+    by_weight: int = -(-market_value * money.to_units(policy.cash_floor, weight_places) // 10**weight_places)
     return max(by_weight, money.to_units(policy.cash_floor_amount, places))
 
 
@@ -219,7 +228,7 @@ class _Arrays:
         largest = float(prices @ shares)
         for each in others:
             largest += float(np.abs(np.array(each, dtype=np.float64)).sum())
-        self._dtype = np.dtype(np.int64 if largest < _INT64_SAFE else np.object_)
+        self._dtype = int_type(fits_int64=largest < _INT64_SAFE)
 
     def of(self, values: list[int]) -> IntArray:
         return np.array(values, dtype=self._dtype)

@@ -1,5 +1,286 @@
-"""The answer for one portfolio, and how it is found: check, solve, verify, prove."""
+"""The answer for one portfolio, and how it is found: check, solve, verify, prove.
 
-from domain.answer import Conflict, Order, Outcome, PositionOutcome, Proof, Rebalance, Side
+The ladder, every rung proved:
 
-__all__ = ["Conflict", "Order", "Outcome", "PositionOutcome", "Proof", "Rebalance", "Side"]
+1. The input checks. A portfolio that is not fit ends here, with every reason named.
+2. Securities of which no whole share fits the bounds, and a cash floor that leaves less than the bounds demand:
+   decided in integers, so ``infeasible`` is never an opinion of a solver.
+3. The best whole shares of each security on its own (`closed_form`). If the cash suffices, that is the optimum.
+4. Otherwise the solver, whose answer is only a proposal: rounded, moved into the windows and held against the cash
+   row in integers. Then `cash_bound` proves that nothing is better, or finds what is, or says how much better
+   anything could be.
+5. A present holding that is as good as the answer is kept, so that solving an answer again trades nothing.
+6. The answer and its orders are verified against the inputs by code that shares nothing with all this.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import numpy as np
+
+from domain import conflicts, money
+from domain.answer import (
+    Conflict,
+    Order,
+    Outcome,
+    PositionOutcome,
+    Proof,
+    Rebalance,
+    Side,
+)
+from domain.cash_bound import certify
+from domain.checks import CheckedPortfolio, StatedValueRange, Unfit, check_portfolio
+from domain.closed_form import cash_shortfall, impossible_securities, nearest_quantities
+from domain.errors import SolverFailed
+from domain.ids import PortfolioId, SecurityId
+from domain.model import InvestmentModel
+from domain.orders import orders_between
+from domain.policy import Policy
+from domain.portfolio import Portfolio
+from domain.ports import Solver
+from domain.problem import IntArray, Problem, build_problem
+from domain.verify import verify_orders, verify_quantities
+
+__all__ = [
+    "AT_LEAST_DRIFT",
+    "REBALANCED",
+    "Conflict",
+    "Order",
+    "Outcome",
+    "PositionOutcome",
+    "Proof",
+    "Rebalance",
+    "Side",
+    "rebalance",
+]
+
+REBALANCED = "rebalanced"
+AT_LEAST_DRIFT = "at_least_drift"
+
+CLOSED_FORM = "closed_form"
+CVXPY = "cvxpy"
+CASH_BOUND = "cash_bound"
+EXACT = "exact"
+
+# Who found the answer where it was not a library.
+OWN = "trimtab"
+
+_ZERO = Decimal(0)
+
+# A float answer may overdraw by its tolerance times a price. Once tightened by that, it does not do so again.
+MAX_TIGHTENINGS = 3
+
+
+def rebalance(
+    portfolio_id: PortfolioId,
+    portfolio: Portfolio | None,
+    model: InvestmentModel,
+    prices: Mapping[SecurityId, Decimal],
+    policy: Policy,
+    solver: Solver,
+    stated_value: StatedValueRange | None = None,
+) -> Rebalance:
+    """Decide one portfolio. The same inputs give the same answer, in whatever order they come.
+
+    Args:
+        portfolio_id: whose answer it is, also where there is no balance at all (``portfolio`` None).
+        portfolio: cash and positions as the source states them.
+        model: targets and bounds.
+        prices: of every held and modelled security, at least.
+        policy: the one that counts for this job (the model's own with the request's changes).
+        solver: asked only if the cash row binds.
+        stated_value: how far the source's own market value may be from the computed one.
+
+    Raises:
+        SolverTimeout: the time limit passed without any answer.
+        SolverFailed: the solver gave nothing that can be used, or an answer did not pass the verification.
+    """
+    checked = check_portfolio(portfolio, model, prices, policy, stated_value or StatedValueRange())
+    if isinstance(checked, Unfit):
+        return _unfit(portfolio_id, portfolio, checked)
+    problem = build_problem(checked, policy)
+    in_the_way = _conflicts(problem)
+    if in_the_way:
+        return _infeasible(checked, problem, in_the_way)
+    solution = _solve(problem, solver)
+    return _verified(checked, policy, _answer(checked, problem, solution))
+
+
+# ------------------------------------------------------------------------------------------------ solving
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Solution:
+    """Whole shares that the problem allows, their drift and what no answer can go below (fine units)."""
+
+    quantity: IntArray
+    objective: int
+    lower_bound: int
+    method: str
+    solver: str
+
+
+def _solve(problem: Problem, solver: Solver) -> _Solution:
+    """The best answer to a problem that has one."""
+    nearest = nearest_quantities(problem)
+    if problem.spend(nearest) <= problem.budget:
+        drift = problem.drift(nearest)
+        return _Solution(quantity=nearest, objective=drift, lower_bound=drift, method=CLOSED_FORM, solver=OWN)
+    proposal = _proposal(problem, solver)
+    certificate = certify(problem, problem.min_quantity if proposal is None else proposal)
+    found_by_solver = certificate.quantity is proposal
+    keeps = problem.allows(problem.held) and problem.drift(problem.held) == certificate.objective
+    return _Solution(
+        quantity=problem.held if keeps else certificate.quantity,
+        objective=certificate.objective,
+        lower_bound=certificate.lower_bound,
+        method=CVXPY if found_by_solver else CASH_BOUND,
+        solver=solver.name if found_by_solver else OWN,
+    )
+
+
+def _proposal(problem: Problem, solver: Solver) -> IntArray | None:
+    """What the solver proposes, made exact; None if it could not be.
+
+    A quantity outside its window by a tolerance is moved into it. Where the cash row is overdrawn, it is tightened
+    by exactly that much and solved again: the answer keeps to the real one.
+    """
+    tightened = problem
+    for _ in range(1 + MAX_TIGHTENINGS):
+        quantity = solver.solve(tightened).quantity
+        if quantity is None and tightened is problem:
+            raise SolverFailed(f"{solver.name} calls a problem infeasible that has an answer")
+        if quantity is None:
+            break
+        quantity = np.minimum(np.maximum(quantity, problem.min_quantity), problem.max_quantity)
+        overdrawn = problem.spend(quantity) - problem.budget
+        if overdrawn <= 0:
+            return quantity
+        tightened = replace(tightened, budget=tightened.budget - overdrawn)
+    return None
+
+
+# ------------------------------------------------------------------------------------------------ answering
+
+
+def _unfit(portfolio_id: PortfolioId, portfolio: Portfolio | None, unfit: Unfit) -> Rebalance:
+    """Rejected, or without any balance: then every sum is nothing, and so is its drift."""
+    cash = _ZERO if portfolio is None else portfolio.cash
+    drift = _ZERO if unfit.outcome is Outcome.NO_TRADE else None
+    return Rebalance(
+        portfolio_id=portfolio_id,
+        outcome=unfit.outcome,
+        reason=unfit.reason,
+        conflicts=unfit.conflicts,
+        market_value=unfit.market_value,
+        cash_before=cash,
+        cash_after=cash,
+        drift_before=drift,
+        drift_after=drift,
+    )
+
+
+def _conflicts(problem: Problem) -> tuple[Conflict, ...]:
+    """Every rule that no answer can satisfy, each with the least change that would mend it; empty: there is one."""
+    impossible = impossible_securities(problem)
+    shortfall = cash_shortfall(problem, impossible)
+    return (
+        *(conflicts.no_whole_share(problem, each) for each in impossible),
+        *((conflicts.cash_floor(problem, shortfall),) if shortfall else ()),
+    )
+
+
+def _infeasible(checked: CheckedPortfolio, problem: Problem, in_the_way: tuple[Conflict, ...]) -> Rebalance:
+    """Nothing is traded: everything stays as it is."""
+    drift = money.from_units(problem.drift(problem.held), problem.fine_places)
+    return Rebalance(
+        portfolio_id=checked.portfolio_id,
+        outcome=Outcome.INFEASIBLE,
+        reason=in_the_way[0].rule,
+        conflicts=in_the_way,
+        notes=checked.notes,
+        market_value=checked.market_value,
+        cash_before=checked.cash,
+        cash_after=checked.cash,
+        drift_before=drift,
+        drift_after=drift,
+        positions=_positions(checked, problem, problem.held),
+    )
+
+
+def _answer(checked: CheckedPortfolio, problem: Problem, solution: _Solution) -> Rebalance:
+    orders = orders_between(checked, problem, solution.quantity)
+    spent = problem.spend(solution.quantity) - problem.spend(problem.held)
+    objective = money.from_units(solution.objective, problem.fine_places)
+    lower_bound = money.from_units(solution.lower_bound, problem.fine_places)
+    return Rebalance(
+        portfolio_id=checked.portfolio_id,
+        outcome=Outcome.TRADED if orders else Outcome.NO_TRADE,
+        reason=REBALANCED if orders else AT_LEAST_DRIFT,
+        notes=checked.notes,
+        market_value=checked.market_value,
+        cash_before=checked.cash,
+        cash_after=money.subtract(checked.cash, money.from_units(spent, problem.money_places)),
+        drift_before=money.from_units(problem.drift(problem.held), problem.fine_places),
+        drift_after=objective,
+        positions=_positions(checked, problem, solution.quantity),
+        orders=orders,
+        proof=Proof(
+            method=solution.method,
+            objective=objective,
+            lower_bound=lower_bound,
+            gap=money.subtract(objective, lower_bound),
+            solver=solution.solver,
+            bound_by=EXACT,
+        ),
+    )
+
+
+def _positions(checked: CheckedPortfolio, problem: Problem, after: IntArray) -> tuple[PositionOutcome, ...]:
+    return tuple(
+        _position(checked, security_id, shares)
+        for security_id, shares in zip(problem.security_ids, after.tolist(), strict=True)
+    )
+
+
+def _position(checked: CheckedPortfolio, security_id: SecurityId, shares: int) -> PositionOutcome:
+    price = checked.prices[security_id]
+    fraction = checked.fractions.get(security_id, _ZERO)
+    adjusted = money.add(Decimal(shares), fraction)
+    modelled = checked.targets.get(security_id)
+    return PositionOutcome(
+        security_id=security_id,
+        price=price,
+        original_quantity=money.add(Decimal(checked.shares.get(security_id, 0)), fraction),
+        adjusted_quantity=adjusted,
+        target=modelled.target if modelled else _ZERO,
+        low_drift=modelled.low_drift if modelled else _ZERO,
+        high_drift=modelled.high_drift if modelled else _ZERO,
+        actual=money.weight4(money.multiply(price, adjusted), checked.market_value),
+    )
+
+
+# ------------------------------------------------------------------------------------------------ verifying
+
+
+def _verified(checked: CheckedPortfolio, policy: Policy, answer: Rebalance) -> Rebalance:
+    """The answer, if its orders stand up to a verification that knows nothing of how they were found.
+
+    Raises:
+        SolverFailed: they do not.
+    """
+    shares = dict.fromkeys(checked.targets, 0) | dict(checked.shares)
+    for order in answer.orders:
+        shares[order.security_id] += order.quantity if order.side is Side.BUY else -order.quantity
+    violations = verify_quantities(checked, policy, shares) + verify_orders(
+        cash_before=checked.cash,
+        cash_after=checked.cash if answer.cash_after is None else answer.cash_after,
+        before={each.security_id: each.original_quantity for each in answer.positions},
+        after={each.security_id: each.adjusted_quantity for each in answer.positions},
+        prices=checked.prices,
+        orders=answer.orders,
+    )
+    if violations:
+        raise SolverFailed(f"the answer does not pass the verification: {violations[0].message}")
+    return answer

@@ -44,6 +44,14 @@ class _Watch:
     still_seconds: float = STILL_SECONDS
 
 
+@dataclass(frozen=True, slots=True)
+class _Seats:
+    """The free seats of a job with something pending, and what changes whenever a claim of it moves on."""
+
+    free: frozenset[int]
+    progress: object
+
+
 class Steward:
     """``tick`` does everything once. ``opening`` runs what may wait for an upstream beside the ticks."""
 
@@ -128,7 +136,7 @@ class Steward:
         rules = self._services.rules
         distance = min(rules.outage_delay_seconds * 2.0 ** (job.probes + 1), rules.max_delay_seconds)
         if self._services.jobs.probed_job(job, distance):
-            free = sorted(set(range(job.parallelism)) - self._services.jobs.busy_seats(job.job_id))
+            free = sorted(set(range(job.parallelism)) - self._services.jobs.busy_seats(job.job_id).keys())
             self._send([Token(job.job_id, seat, probe=True) for seat in free[:1]])
 
     def _stop(self, job: Job, _now: datetime) -> None:
@@ -153,57 +161,47 @@ class Steward:
 
     def _repair_tokens(self, jobs: list[Job], now: datetime) -> None:
         """A token has no state behind it, so that one was lost can only be inferred: see the constants above."""
-        free = {job.job_id: self._free_seats(job) for job in jobs}
-        if not any(free.values()):
+        seats = {job.job_id: self._seats(job) for job in jobs}
+        free = sum(len(of_job.free) for of_job in seats.values())
+        if not free:
             return
         try:
-            missing = sum(len(seats) for seats in free.values()) - self._services.tokens.length()
+            missing = free - self._services.tokens.length()
         except BrokerUnavailable as error:
             log.warning("tokens.not_counted", error=str(error))
             return
         for job in jobs:
-            lost = self._lost_seats(job, free[job.job_id], now, queue_is_short=missing > 0)
+            lost = self._lost_seats(job, seats[job.job_id], now, queue_is_short=missing > 0)
             if lost and self._send([Token(job.job_id, seat) for seat in lost]):
                 self._services.jobs.note_healing(job.job_id, "resent", len(lost))
                 log.warning("tokens.resent", job=job.job_id, seats=lost)
 
-    def _free_seats(self, job: Job) -> frozenset[int]:
+    def _seats(self, job: Job) -> _Seats:
         jobs = self._services.jobs
-        if not jobs.has_items(job.job_id, {ItemState.PENDING}):
+        upcoming = jobs.next_pending(job.job_id)
+        if upcoming is None:
             self._watched.pop(job.job_id, None)
-            return frozenset()
-        return frozenset(range(job.parallelism)) - jobs.busy_seats(job.job_id)
+            return _Seats(frozenset(), None)
+        busy = jobs.busy_seats(job.job_id)
+        return _Seats(frozenset(range(job.parallelism)) - busy.keys(), (upcoming, busy))
 
-    def _lost_seats(
-        self, job: Job, free: frozenset[int], now: datetime, *, queue_is_short: bool
-    ) -> list[int]:
+    def _lost_seats(self, job: Job, seats: _Seats, now: datetime, *, queue_is_short: bool) -> list[int]:
         watch = self._watched.setdefault(job.job_id, _Watch())
-        moved = watch.progress != (progress := self._progress(job))
-        watch.progress = progress
+        moved = watch.progress != seats.progress
+        watch.progress = seats.progress
         if moved or watch.still_since is None:
             watch.still_since, watch.still_seconds = now, STILL_SECONDS
         watch.free_ticks = (
-            {seat: watch.free_ticks.get(seat, 0) + 1 for seat in free} if queue_is_short else {}
+            {seat: watch.free_ticks.get(seat, 0) + 1 for seat in seats.free} if queue_is_short else {}
         )
         needed = FREE_TICKS_MOVING if moved else FREE_TICKS_IDLE
         lost = sorted(seat for seat, ticks in watch.free_ticks.items() if ticks >= needed)
         if not lost and (now - watch.still_since).total_seconds() >= watch.still_seconds:
             watch.still_since, watch.still_seconds = now, min(watch.still_seconds * 2, STILL_SECONDS_MAX)
-            lost = sorted(free)
+            lost = sorted(seats.free)
         for seat in lost:
             watch.free_ticks.pop(seat, None)
         return lost
-
-    def _progress(self, job: Job) -> object:
-        """Anything that changes when a portfolio of the job is claimed or ends."""
-        pending = self._services.jobs.list_items(job.job_id, states={ItemState.PENDING}, limit=1)
-        running = self._services.jobs.list_items(
-            job.job_id, states={ItemState.RUNNING}, limit=job.parallelism
-        )
-        return (
-            tuple((item.item_id, item.fence) for item in pending),
-            tuple((item.item_id, item.fence) for item in running),
-        )
 
     def _send(self, tokens: Iterable[Token]) -> bool:
         tokens = tuple(tokens)

@@ -13,6 +13,7 @@ from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from adapters.sandbox.prices import Quote, invented_quotes, read_latest_quotes
 
@@ -83,8 +84,7 @@ class BookModel:
     portfolio_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(NamedTuple):
     """A row of the accounting service. Quantity 0: sold out, but the row stays."""
 
     security_id: str

@@ -44,14 +44,12 @@ class AccountingClient:
         self._service = service
 
     def portfolio(self, portfolio_id: PortfolioId) -> Portfolio | None:
-        answer = self._service.run(lambda: self._summary_or_balances(portfolio_id))
-        if isinstance(answer, Summary):
-            if _whole(answer):
-                return self._from_summary(portfolio_id, answer)
-            answer = self._balances(portfolio_id)
-        elif answer.pagination.total > len(answer.balances):
-            answer = self._balances(portfolio_id)
-        return self._from_balances(portfolio_id, answer.balances)
+        answer = self._service.run(partial(self._summary_or_balances, portfolio_id))
+        if isinstance(answer, Summary) and _whole(answer):
+            return self._from_summary(portfolio_id, answer)
+        if isinstance(answer, Balances) and len(answer.rows) == answer.pagination.total:
+            return self._from_balances(portfolio_id, answer.rows)
+        return self._from_balances(portfolio_id, self._all_balances(portfolio_id))
 
     # ---------------------------------------------------------------------------------------------
 
@@ -66,7 +64,7 @@ class AccountingClient:
         return self._fetch_page(portfolio_id, 0)
 
     def _fetch_page(self, portfolio_id: PortfolioId, offset: int) -> Balances:
-        return self._service.fetch(
+        page = self._service.fetch(
             "/api/v1/balances",
             decode_balances,
             {
@@ -76,42 +74,43 @@ class AccountingClient:
                 "limit": _PAGE,
             },
         )
+        for row in page.rows:
+            if row.portfolio_id != portfolio_id:
+                raise self._fault(portfolio_id, f"the answer has rows of portfolio {row.portfolio_id!r}")
+        return page
 
-    def _balances(self, portfolio_id: PortfolioId) -> Balances:
+    def _all_balances(self, portfolio_id: PortfolioId) -> Sequence[BalanceRow]:
         """All rows, read again from the start when the data moved between two pages."""
         for _ in range(_READINGS):
-            balances = self._all_pages(portfolio_id)
-            if balances is not None:
-                return balances
+            rows = self._page_by_page(portfolio_id)
+            if rows is not None:
+                return rows
         raise self._fault(portfolio_id, f"its balances changed during each of {_READINGS} readings")
 
-    def _all_pages(self, portfolio_id: PortfolioId) -> Balances | None:
+    def _page_by_page(self, portfolio_id: PortfolioId) -> Sequence[BalanceRow] | None:
+        """All rows; None when they cannot be those of one moment: another total, a row missing or twice."""
         page = self._service.run(partial(self._fetch_page, portfolio_id, 0))
         total = page.pagination.total
-        rows = list(page.balances)
-        while page.balances and len(rows) < total:
+        rows = list(page.rows)
+        while page.rows and len(rows) < total:
             page = self._service.run(partial(self._fetch_page, portfolio_id, len(rows)))
             if page.pagination.total != total:
                 return None
-            rows += page.balances
-        if len(rows) != total or len({row.security_id for row in rows}) != total:
-            return None
-        return Balances(balances=tuple(rows), pagination=page.pagination)
+            rows += page.rows
+        once = len({row.security_id for row in rows})
+        return rows if len(rows) == once == total else None
 
     # ---------------------------------------------------------------------------------------------
 
     def _from_summary(self, portfolio_id: PortfolioId, summary: Summary) -> Portfolio:
         if summary.portfolio_id != portfolio_id:
             raise self._fault(portfolio_id, f"the answer is about portfolio {summary.portfolio_id!r}")
-        rows = [(row.security_id, row) for row in summary.securities]
+        rows = [(row.security_id, row) for row in summary.rows]
         return self._portfolio(portfolio_id, summary.cash_balance, rows)
 
-    def _from_balances(self, portfolio_id: PortfolioId, rows: tuple[BalanceRow, ...]) -> Portfolio | None:
+    def _from_balances(self, portfolio_id: PortfolioId, rows: Sequence[BalanceRow]) -> Portfolio | None:
         if not rows:
             return None
-        for row in rows:
-            if row.portfolio_id != portfolio_id:
-                raise self._fault(portfolio_id, f"the answer has rows of portfolio {row.portfolio_id!r}")
         cash = [row for row in rows if not row.security_id]
         if len(cash) > 1:
             raise self._fault(portfolio_id, f"it has {len(cash)} cash balances")
@@ -157,5 +156,5 @@ class AccountingClient:
 
 def _whole(summary: Summary) -> bool:
     """Whether the summary shows every row there is."""
-    rows = len(summary.securities)
+    rows = len(summary.rows)
     return rows == summary.security_count and rows + 1 < _CUT_AT

@@ -45,6 +45,7 @@ class FilePrices:
     """
 
     def __init__(self, path: Path, names: SecurityMaster | None = None) -> None:
+        self._path = path
         self._names = names
         self._source = FileSource("prices", path, _parse_quotes)
 
@@ -52,10 +53,13 @@ class FilePrices:
         quotes = self._source.get()
         nameless = [SecurityId(quote.security_id) for quote in quotes if not quote.ticker]
         known = self._names.tickers(nameless) if self._names is not None and nameless else {}
-        return {
-            quote.ticker or known.get(SecurityId(quote.security_id), quote.security_id): quote.price
-            for quote in quotes
-        }
+        prices: dict[str, Decimal] = {}
+        for quote in quotes:
+            ticker = quote.ticker or known.get(SecurityId(quote.security_id), quote.security_id)
+            if ticker in prices:
+                raise fault("prices", self._path, quote.line, f"a second price for ticker {ticker}")
+            prices[ticker] = quote.price
+        return prices
 
     def tickers(self, wanted: Iterable[SecurityId]) -> Mapping[SecurityId, str]:  # noqa: ARG002  # the port's signature: everything is known at once
         return {
@@ -67,27 +71,29 @@ class FilePrices:
 
 def _parse_quotes(table: Table) -> tuple[_Quote, ...]:
     latest = _latest_date(table)
-    quotes: dict[str, _Quote] = {}
+    quotes: list[_Quote] = []
+    lines: dict[str, int] = {}
 
     def take(record: Record) -> None:
         if latest is not None and _date(record) != latest:
             return
         ticker, security_id = record.text("ticker"), record.text("security_id")
-        key = ticker or security_id
-        if not key:
+        keys = [key for key in (ticker, security_id) if key]
+        if not keys:
             raise Invalid("ticker and security_id are both missing")
-        if key in quotes:
-            raise Invalid(f"a second price for {key}: the first is on line {quotes[key].line}")
+        for key in keys:
+            if lines.setdefault(key, record.line) != record.line:
+                raise Invalid(f"a second price for {key}: the first is on line {lines[key]}")
         try:
             price = read_price(record.number("price"))
         except Invalid as exc:
-            raise Invalid(f"{key}: {exc}") from exc
-        quotes[key] = _Quote(record.line, ticker, security_id, price)
+            raise Invalid(f"{keys[0]}: {exc}") from exc
+        quotes.append(_Quote(record.line, ticker, security_id, price))
 
     table.read(take)
     if not quotes:
         raise fault(table.service, table.path, 1, "there is no price at all")
-    return tuple(quotes.values())
+    return tuple(quotes)
 
 
 def _latest_date(table: Table) -> date | None:

@@ -33,6 +33,7 @@ Params = Mapping[str, str | int]
 Correlation = Callable[[], str | None]
 
 _SHOWN = 120  # characters of a bad answer that are quoted
+_HEADER_SAFE = "!#$&'()*+,/:;=?@[]|"
 
 # What each httpx error means. The most specific entry wins, so a leaf stands for itself and the roots catch
 # what a later httpx may add (a test fails until it has an entry of its own).
@@ -83,7 +84,7 @@ def translated(service: str, path: str) -> Iterator[None]:
 
 
 def segment(value: str) -> str:
-    """An id as one segment of a path: it cannot climb out of it or add a query."""
+    """An id as one segment of a path: it brings no slash and no query of its own."""
     return quote(value, safe="")
 
 
@@ -175,19 +176,20 @@ class HttpService:
     # ---------------------------------------------------------------------------------------------
 
     def _send(self, path: str, params: Params | None) -> httpx.Response:
-        correlation_id = self._correlation() if self._correlation else None
-        request = self._client.build_request(
-            "GET",
-            path,
-            params=params,
-            headers={self._options.correlation_header: correlation_id} if correlation_id else None,
-        )
+        request = self._client.build_request("GET", path, params=params, headers=self._correlation_header())
         try:
             return self._client.send(request, stream=True)
         except _CUT:
             # A GET may be repeated, and a server that recycles its workers is not out: once more, at once,
             # before this counts as a failed try.
             return self._client.send(request, stream=True)
+
+    def _correlation_header(self) -> Mapping[str, str] | None:
+        correlation_id = self._correlation() if self._correlation else None
+        if not correlation_id:
+            return None
+        # It came from outside: what a header cannot carry is percent-encoded.
+        return {self._options.correlation_header: quote(correlation_id, safe=_HEADER_SAFE)}
 
     def _read(self, response: httpx.Response, path: str, deadline: float) -> bytes:
         body = bytearray()

@@ -41,12 +41,19 @@ class SummaryRow(msgspec.Struct, rename="camel", frozen=True, gc=False):
 
 
 class Summary(msgspec.Struct, rename="camel", frozen=True):
-    """``GET /api/v1/portfolios/{id}/summary``. ``lastUpdated`` is left out: it is always the present moment."""
+    """``GET /api/v1/portfolios/{id}/summary``. ``lastUpdated`` is left out: it is always the present moment.
+
+    The service is written in Go, which tells an empty list as ``null`` where nobody took care.
+    """
 
     portfolio_id: str
     cash_balance: Decimal
     security_count: int
-    securities: tuple[SummaryRow, ...]
+    securities: tuple[SummaryRow, ...] | None
+
+    @property
+    def rows(self) -> tuple[SummaryRow, ...]:
+        return self.securities or ()
 
 
 class BalanceRow(msgspec.Struct, rename="camel", frozen=True, gc=False):
@@ -65,8 +72,12 @@ class BalancesPagination(msgspec.Struct, frozen=True, gc=False):
 class Balances(msgspec.Struct, frozen=True):
     """``GET /api/v1/balances``."""
 
-    balances: tuple[BalanceRow, ...]
+    balances: tuple[BalanceRow, ...] | None
     pagination: BalancesPagination
+
+    @property
+    def rows(self) -> tuple[BalanceRow, ...]:
+        return self.balances or ()
 
 
 decode_summary = msgspec.json.Decoder(Summary).decode

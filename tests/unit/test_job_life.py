@@ -334,7 +334,7 @@ def test_a_lost_seat_comes_back_while_the_others_go_on(world: World) -> None:
         world.tick()
 
     assert {token.seat for token in world.tokens.queue} == {0, 1}
-    assert world.job(job).healing == {"resent": 1}
+    assert world.job(job).healing["resent"] >= 1
 
 
 def test_tokens_that_cannot_be_sent_are_sent_once_the_broker_is_back(world: World) -> None:

@@ -25,8 +25,12 @@ _INSERT_INLINE = "INSERT INTO inlines (id, inline) VALUES (?, ?)"
 _CLAIM = statement(
     "UPDATE items SET state = {RUNNING}, seat = :seat, owner = :owner, fence = fence + 1, attempt = attempt + 1,"
     " not_before = NULL, touched = {NOW}"
-    " WHERE id = (SELECT id FROM items WHERE job_id = :job_id AND state IN ({ITEM_claim}) ORDER BY seq LIMIT 1)"
+    " WHERE id = (SELECT id FROM items WHERE job_id = :job_id AND state IN ({ITEM_claim})"
+    " ORDER BY given_back, seq LIMIT 1)"
     " RETURNING *"
+)
+_NEXT_PENDING = statement(
+    "SELECT item_id FROM items WHERE job_id = ? AND state IN ({ITEM_claim}) ORDER BY given_back, seq LIMIT 1"
 )
 _FINISH = statement(
     "UPDATE items SET state = :state, reason = :reason, out = :out, seat = NULL, touched = {NOW}"
@@ -212,12 +216,17 @@ class SqliteItems:
     def reopen_items(self, job_id: JobId, gen: int) -> int:
         return self._in_parts(_REOPEN, {"job_id": job_id, "gen": gen})
 
-    def busy_seats(self, job_id: JobId) -> frozenset[int]:
+    def busy_seats(self, job_id: JobId) -> Mapping[int, ItemId]:
         with self._database.read() as db:
             rows = db.execute(
-                "SELECT seat FROM items WHERE job_id = ? AND seat IS NOT NULL", (job_id,)
+                "SELECT seat, item_id FROM items WHERE job_id = ? AND seat IS NOT NULL", (job_id,)
             ).fetchall()
-        return frozenset(row["seat"] for row in rows)
+        return {row["seat"]: ItemId(row["item_id"]) for row in rows}
+
+    def next_pending(self, job_id: JobId) -> ItemId | None:
+        with self._database.read() as db:
+            row = db.execute(_NEXT_PENDING, (job_id,)).fetchone()
+        return None if row is None else ItemId(row["item_id"])
 
     def has_items(self, job_id: JobId, states: Iterable[ItemState]) -> bool:
         with self._database.read() as db:

@@ -1,0 +1,111 @@
+"""The mixed-integer solver behind the port: CVXPY for the model, HiGHS for the search."""
+
+import math
+import threading
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final
+
+import cvxpy as cp
+
+from adapters.solver.compiled import Coefficients, CompiledProblem, padded_size
+from adapters.solver.native_output import native_stdout_silenced
+from domain.errors import SolverFailed, SolverTimeout
+from domain.problem import Problem, SolverAnswer
+
+# One thread: a second one starts a scheduler for the whole process, after which solves with one thread fail.
+# Gap 0: the default calls answers optimal that are cents off.
+_OPTIONS: Final = {"threads": 1, "parallel": "off", "mip_rel_gap": 0.0, "mip_abs_gap": 0.0}
+
+_HAS_INCUMBENT: Final = 2  # HighsInfo.primal_solution_status: feasible
+
+# CVXPY's statuses with which an incumbent may come, and what we call them. Any other is no answer.
+_ANSWERED: Final = {cp.OPTIMAL: "optimal", cp.USER_LIMIT: "time_limit"}
+
+
+class CvxpySolver:
+    """Solves what the closed form cannot. One problem is compiled for each padded size and kept.
+
+    Open one per process, after the fork: a compiled problem is state, and HiGHS was not made to be forked. Calls
+    from several threads wait for each other.
+    """
+
+    def __init__(self, time_limit_seconds: float = 30.0) -> None:
+        self.name = f"cvxpy {version('cvxpy')} / HiGHS {version('highspy')}"
+        self._time_limit_seconds = time_limit_seconds
+        self._compiled: dict[int, CompiledProblem] = {}
+        self._lock = threading.Lock()
+
+    def solve(self, problem: Problem) -> SolverAnswer:
+        """Solve the coupled problem in floating point; see `domain.ports.Solver`.
+
+        A status alone is never believed: an answer needs an incumbent (a time limit can come with all zeros), and
+        that there is no answer needs a proof in integers.
+
+        Raises:
+            SolverTimeout: the time limit passed without an incumbent.
+            SolverFailed: any other end without an answer or a proof that there is none.
+        """
+        if _proved_infeasible(problem):
+            return SolverAnswer(quantity=None, lower_bound=math.inf, status="infeasible")
+        with self._lock:
+            compiled = self._compiled_for(len(problem.security_ids))
+            coefficients = Coefficients.of(problem, compiled.size)
+            compiled.set(coefficients)
+            end = self._run(compiled.program)
+            if end.has_incumbent:
+                return SolverAnswer(
+                    quantity=compiled.quantity(coefficients),
+                    lower_bound=coefficients.constant + end.bound,
+                    status=_ANSWERED[end.status],
+                )
+        if end.status == cp.USER_LIMIT:
+            raise SolverTimeout(f"{self.name} found no answer within {self._time_limit_seconds:g} s")
+        raise SolverFailed(f"{self.name} ended with status {end.status!r} and no answer")
+
+    def _compiled_for(self, count: int) -> CompiledProblem:
+        size = padded_size(count)
+        compiled = self._compiled.get(size)
+        if compiled is None:
+            compiled = self._compiled[size] = CompiledProblem(size)
+        return compiled
+
+    def _run(self, program: cp.Problem) -> "_End":
+        try:
+            with warnings.catch_warnings(), native_stdout_silenced():
+                # We read the status ourselves, so its warning has no reader.
+                warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+                program.solve(  # type: ignore[no-untyped-call]  # CVXPY leaves it unannotated
+                    solver=cp.HIGHS,
+                    enforce_dpp=True,
+                    warm_start=False,  # no portfolio starts from another one's answer
+                    time_limit=self._time_limit_seconds,
+                    **_OPTIONS,
+                )
+        except (cp.SolverError, cp.DPPError, ValueError, ArithmeticError) as fault:
+            raise SolverFailed(f"{self.name} failed: {fault}") from fault
+        return _End.of(program)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a run of HiGHS ended, by its own account. ``bound`` lacks the constant of the objective."""
+
+    status: str
+    has_incumbent: bool
+    bound: float
+
+    @classmethod
+    def of(cls, program: cp.Problem) -> "_End":
+        if program.status not in _ANSWERED:
+            return cls(program.status, has_incumbent=False, bound=-math.inf)
+        info: Any = program.solver_stats.extra_stats  # HighsInfo, whatever CVXPY's annotation says
+        return cls(program.status, info.primal_solution_status == _HAS_INCUMBENT, info.mip_dual_bound)
+
+
+def _proved_infeasible(problem: Problem) -> bool:
+    """No whole share fits some window, or the least the windows demand costs more than the budget."""
+    if (problem.min_quantity > problem.max_quantity).any():
+        return True
+    return problem.spend(problem.min_quantity) > problem.budget

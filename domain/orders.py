@@ -1,0 +1,41 @@
+"""The orders that lead from one holding to another, each with the reason a person would give for it."""
+
+from domain import money
+from domain.answer import Order, Side
+from domain.checks import CheckedPortfolio
+from domain.problem import IntArray, Problem
+
+NOT_IN_MODEL = "not_in_model"  # whatever is held of it goes (or, if short, is bought back)
+BELOW_TARGET = "below_target"
+ABOVE_TARGET = "above_target"
+CASH_FLOOR = "cash_floor"  # not above its target, sold all the same so that the cash suffices
+
+
+def orders_between(checked: CheckedPortfolio, problem: Problem, after: IntArray) -> tuple[Order, ...]:
+    """Sells first, so that they can pay for the buys; within each side in order of security id."""
+    change = (after - problem.held).tolist()
+    held_value = problem.held * (problem.price * problem.weight_scale)
+    is_above = (held_value > problem.target).tolist()
+    sells: list[Order] = []
+    buys: list[Order] = []
+    for security_id, shares, above in zip(problem.security_ids, change, is_above, strict=True):
+        if shares == 0:
+            continue
+        price = checked.prices[security_id]
+        side = Side.BUY if shares > 0 else Side.SELL
+        if security_id not in checked.targets:
+            reason = NOT_IN_MODEL
+        elif side is Side.BUY:
+            reason = BELOW_TARGET
+        else:
+            reason = ABOVE_TARGET if above else CASH_FLOOR
+        order = Order(
+            side=side,
+            security_id=security_id,
+            quantity=abs(shares),
+            price=price,
+            notional=money.multiply(price, abs(shares)),
+            reason=reason,
+        )
+        (buys if side is Side.BUY else sells).append(order)
+    return (*sells, *buys)
