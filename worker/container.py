@@ -9,7 +9,7 @@ from celery import Celery
 
 from adapters.results.kombu_queue import KombuQueuePublisher
 from adapters.results.redis_stream import RedisStreamPublisher
-from adapters.solver.cvxpy_solver import CvxpySolver
+from adapters.solver.deferred import DeferredSolver
 from adapters.stores.open import open_store
 from adapters.system_clock import SystemClock
 from adapters.upstream.build import sources_from_urls
@@ -48,7 +48,7 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
             securities=sources.securities,
             accounting=sources.accounting,
             directory=sources.directory,
-            solver=CvxpySolver(time_limit_seconds=settings.solver_time_limit_seconds),
+            solver=DeferredSolver(time_limit_seconds=settings.solver_time_limit_seconds),
             publisher=build_publisher(settings, held),
             tokens=CeleryTokens(app),
             clock=SystemClock(),

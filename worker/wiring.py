@@ -35,10 +35,10 @@ class SettingsWiring:
         return _load()
 
     def services(self) -> AbstractContextManager[Services]:
-        from worker.celery_app import create_app
+        from worker.celery_app import create_sending_app
         from worker.container import build_services
 
-        return build_services(self.settings, create_app(self.settings))
+        return build_services(self.settings, create_sending_app(self.settings))
 
     def solver(self) -> Solver:
         from adapters.solver.cvxpy_solver import CvxpySolver
@@ -112,9 +112,9 @@ class SettingsWiring:
         return f"{_without_secret(self.settings.broker_url.get_secret_value())}, {waiting} tokens waiting"
 
     def _look_at_workers(self) -> str:
-        from worker.celery_app import create_app
+        from worker.celery_app import create_sending_app
 
-        answers = create_app(self.settings).control.ping(timeout=WORKERS_ANSWER_SECONDS)
+        answers = create_sending_app(self.settings).control.ping(timeout=WORKERS_ANSWER_SECONDS)
         if not answers:
             raise NotFound("worker", ItemId("any"))
         return f"{len(answers)} answer"
@@ -122,39 +122,39 @@ class SettingsWiring:
     # -------------------------------------------------------------------------------------------- processes
 
     def api(self, *, host: str | None, port: int | None) -> None:
-        from worker import processes
+        from worker.processes import api
 
-        processes.api(self._started(api_host=host, api_port=port))
+        api.run(self._started(api_host=host, api_port=port))
 
     def worker(self, *, concurrency: int | None) -> None:
-        from worker import processes
+        from worker.processes import worker
 
-        processes.worker(self._started(worker_concurrency=concurrency))
+        worker.run(self._started(worker_concurrency=concurrency))
 
     def steward(self) -> None:
-        from worker import processes
+        from worker.processes import steward
 
-        processes.steward(self._started())
+        steward.run(self._started())
 
     def requests(self) -> None:
-        from worker import processes
+        from worker.processes import requests
 
-        processes.requests(self._started())
+        requests.run(self._started())
 
     def beat(self) -> None:
-        from worker import processes
+        from worker.processes import beat
 
-        processes.beat(self._started())
+        beat.run(self._started())
 
     def flower(self, *, host: str | None, port: int | None) -> None:
-        from worker import processes
+        from worker.processes import flower
 
-        processes.flower(self._started(flower_host=host, flower_port=port))
+        flower.run(self._started(flower_host=host, flower_port=port))
 
     def sandbox(self, options: SandboxOptions) -> None:
-        from worker.sandbox import sandbox
+        from worker.processes import sandbox
 
-        sandbox(self._started(sandbox_host=options.host, sandbox_port=options.port), options.book)
+        sandbox.run(self._started(sandbox_host=options.host, sandbox_port=options.port), options.book)
 
     def up(self, options: UpOptions) -> int:
         from worker.up import up

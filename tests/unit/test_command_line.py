@@ -437,9 +437,19 @@ def test_results_are_a_table_for_people(run: Callable[..., Result], desk: FrontD
     answer = run("results", job_id)
     table = answer.stdout.splitlines()
     assert (answer.exit_code, len(table)) == (0, 4)
-    assert (
-        table[0].split() == ["portfolio", "outcome", "reason", "orders", "drift", "before", "drift", "after", "cash", "after", "gap"]
-    )
+    assert table[0].split() == [
+        "portfolio",
+        "outcome",
+        "reason",
+        "orders",
+        "drift",
+        "before",
+        "drift",
+        "after",
+        "cash",
+        "after",
+        "gap",
+    ]
     assert table[1].split() == [
         builders.portfolio_id(1),
         "traded",

@@ -2,8 +2,9 @@
 
 "Update the first pending item" would send every worker to the same document: all but one find it taken, search again
 and scan past the entries of what was just claimed. So a worker reads a page of candidates and claims them by id. Seat
-``s`` of ``p`` takes every p-th item, and what is left anywhere once its own are gone. A page may be stale: the claim
-compares state and fence, so a candidate that moved on is merely a miss.
+``s`` of ``p`` takes every p-th of the items that no outage ever gave back; once its own are gone, it takes what is left
+anywhere, least given back first. A page may be stale: the claim compares state and fence, so a candidate that moved on
+is merely a miss.
 """
 
 import threading
@@ -18,7 +19,8 @@ from domain.item import ITEM_MOVES
 
 PAGE = 64
 KEPT = 1024  # pages and jobs; those of jobs that are over fall out at the far end
-CLAIMABLE = {"$in": sorted(ITEM_MOVES["claim"].sources)}
+(CLAIMABLE,) = ITEM_MOVES["claim"].sources  # one state, or the partial index would not be used
+_ORDER = (("given_back", ASCENDING), ("seq", ASCENDING))
 
 
 _K = TypeVar("_K")
@@ -28,6 +30,7 @@ _V = TypeVar("_V")
 class Candidate(NamedTuple):
     item_id: str
     fence: int
+    given_back: int
 
 
 class Candidates:
@@ -46,13 +49,18 @@ class Candidates:
             page = self._pages.get((job_id, seat))
             if page:
                 return page.popleft()
-        page = self._read_page(job_id, seat)
+        page = self._read_own(job_id, seat)
         if not page:
-            return None
+            return self._leftover(job_id, seat)
         candidate = page.popleft()
         with self._lock:
             _keep(self._pages, (job_id, seat), page)
         return candidate
+
+    def first(self, job_id: JobId) -> Candidate | None:
+        """The one pending item that stands before all others."""
+        found = self._read(job_id, {}, limit=1)
+        return found[0] if found else None
 
     def put_back(self, job_id: JobId, seat: int, candidate: Candidate) -> None:
         """It was not claimed after all: the seat was busy."""
@@ -66,21 +74,25 @@ class Candidates:
         with self._lock:
             self._pages.pop((job_id, seat), None)
 
-    def _read_page(self, job_id: JobId, seat: int) -> deque[Candidate]:
+    def _read_own(self, job_id: JobId, seat: int) -> deque[Candidate]:
         parallelism = self._parallelism_of(job_id)
         if parallelism is None:
             return deque()
-        own = self._read(job_id, {"seq": {"$mod": [parallelism, seat % parallelism]}})
-        if own:
-            return own
-        others = self._read(job_id, {})
-        others.rotate(-seat)  # two seats that look for leftovers begin at different ones
-        return others
+        return self._read(job_id, {"given_back": 0, "seq": {"$mod": [parallelism, seat % parallelism]}})
 
-    def _read(self, job_id: JobId, stripe: dict[str, Any]) -> deque[Candidate]:
-        found = self._items.find({"job_id": job_id, "state": CLAIMABLE, **stripe}, {"fence": 1})
-        page = found.sort("seq", ASCENDING).limit(PAGE)
-        return deque(Candidate(document["_id"], document["fence"]) for document in page)
+    def _leftover(self, job_id: JobId, seat: int) -> Candidate | None:
+        """Two seats that look for leftovers begin at different ones, but never at one given back more often.
+
+        It is read anew each time: a page kept here could put what an outage gave back before what woke later.
+        """
+        found = self._read(job_id, {})
+        least = [candidate for candidate in found if candidate.given_back == found[0].given_back]
+        return least[seat % len(least)] if least else None
+
+    def _read(self, job_id: JobId, stripe: dict[str, Any], *, limit: int = PAGE) -> deque[Candidate]:
+        pending = {"job_id": job_id, "state": CLAIMABLE, **stripe}
+        page = self._items.find(pending, {"fence": 1, "given_back": 1}).sort(_ORDER).limit(limit)
+        return deque(Candidate(found["_id"], found["fence"], found["given_back"]) for found in page)
 
     def _parallelism_of(self, job_id: JobId) -> int | None:
         known = self._parallelism.get(job_id)

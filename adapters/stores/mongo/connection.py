@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -17,10 +17,11 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
 from adapters.stores.mongo.candidates import Candidates
-from adapters.stores.mongo.errors import check_bulk, unavailable
-from domain.errors import Invalid
+from adapters.stores.mongo.errors import SERVICE, check_bulk, unavailable
+from domain.errors import Invalid, StoreUnavailable
 
 DEFAULT_DATABASE = "trimtab"
+UPSERT_TRIES = 10
 
 Document: TypeAlias = dict[str, Any]
 
@@ -145,17 +146,19 @@ def from_now(seconds: float) -> Document:
 
 
 def insert_once(collection: Collection[Document], document: Document) -> Document:
-    """Insert unless the id is taken; what is stored, in one step that a majority has seen."""
+    """Insert unless the id is taken; what is stored, in one step that a majority has seen.
+
+    Raises:
+        StoreUnavailable: the other insert of this id can neither be seen nor excluded yet.
+    """
     key = {"_id": document["_id"]}
-    try:
-        stored = collection.find_one_and_update(
-            key, {"$setOnInsert": document}, upsert=True, return_document=ReturnDocument.AFTER
-        )
-    except DuplicateKeyError:  # two upserts at once, and the other was first
-        stored = collection.find_one(key)
-    if stored is None:
-        raise AssertionError(f"neither inserted nor found: {key}")
-    return stored
+    for _ in range(UPSERT_TRIES):
+        with suppress(DuplicateKeyError):  # two upserts at once, and the other was first: read what it wrote
+            stored: Document = collection.find_one_and_update(
+                key, {"$setOnInsert": document}, upsert=True, return_document=ReturnDocument.AFTER
+            )
+            return stored
+    raise StoreUnavailable(SERVICE, f"{collection.name} {document['_id']} is being inserted")
 
 
 def insert_missing(collection: Collection[Document], documents: Sequence[Mapping[str, Any]]) -> None:

@@ -200,10 +200,15 @@ class MongoItems:
         change = {"state": ItemState.PENDING, "attempt": 0, "gen": gen, "reason": None}
         return self._change_all(left, {"$set": change, "$currentDate": _STAMP})
 
-    def busy_seats(self, job_id: JobId) -> frozenset[int]:
+    def busy_seats(self, job_id: JobId) -> Mapping[int, ItemId]:
         with self._mongo.open() as db:
-            seated = db.items.find({"job_id": job_id, "seat": {"$exists": True}}, {"_id": 0, "seat": 1})
-            return frozenset(item["seat"] for item in seated)
+            seated = db.items.find({"job_id": job_id, "seat": {"$exists": True}}, {"seat": 1})
+            return {item["seat"]: ItemId(item["_id"]) for item in seated}
+
+    def next_pending(self, job_id: JobId) -> ItemId | None:
+        with self._mongo.open() as db:
+            first = db.candidates.first(job_id)
+        return None if first is None else ItemId(first.item_id)
 
     def has_items(self, job_id: JobId, states: Iterable[ItemState]) -> bool:
         with self._mongo.open() as db:

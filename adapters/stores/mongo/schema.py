@@ -33,6 +33,11 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = MappingProxyType(
                 partialFilterExpression={"seat": {"$exists": True}},
             ),
             IndexModel([("job_id", ASCENDING), ("state", ASCENDING), ("seq", ASCENDING)], name="state"),
+            IndexModel(
+                [("job_id", ASCENDING), ("given_back", ASCENDING), ("seq", ASCENDING)],
+                name="to_claim",
+                partialFilterExpression={"state": ItemState.PENDING.value},
+            ),
             IndexModel([("job_id", ASCENDING), ("seq", ASCENDING)], name="seq"),
             IndexModel("touched", name="in_work", partialFilterExpression={"state": ItemState.RUNNING.value}),
             IndexModel(

@@ -1,4 +1,4 @@
-"""The sandbox as a process: the four upstream services over a generated book."""
+"""The sandbox: the four upstream services over a generated book."""
 
 from adapters.inbound.cli.wiring import BookOptions
 from adapters.sandbox.app import create_app
@@ -7,6 +7,6 @@ from config.settings import Settings
 from worker.loops import serve
 
 
-def sandbox(settings: Settings, options: BookOptions) -> None:
+def run(settings: Settings, options: BookOptions) -> None:
     book = Book.generate(options.portfolios, options.securities, seed=options.seed, prices=options.prices)
     serve(create_app(book), settings, host=settings.sandbox_host, port=settings.sandbox_port)
