@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import typer.main
-from fastapi.routing import APIRoute
 
 from adapters.inbound.api import ApiOptions, create_app
 from adapters.inbound.cli import create_cli
@@ -20,6 +19,7 @@ from adapters.solver.cvxpy_solver import CvxpySolver
 from domain.item import ITEM_MOVES
 from domain.job import JOB_MOVES
 from tests.support.front_desk import FrontDesk
+from worker import __version__
 from worker.wiring import SettingsWiring
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,9 @@ def text(name: str) -> str:
 def tracked_files() -> Iterator[Path]:
     """What git keeps, as far as it is text. Without git (an unpacked archive) there is nothing to look at."""
     try:
-        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
     except (FileNotFoundError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
     for name in filter(None, listed.stdout.split("\0")):
@@ -94,10 +96,9 @@ def test_the_image_holds_every_package() -> None:
 
 
 def test_version_and_image_are_of_one_release() -> None:
-    version = pyproject()["project"]["version"]
-
-    assert f"image: trimtab:{version}" in text("docker-compose.yml")
-    assert f"## [{version}]" in text("CHANGELOG.md")
+    assert pyproject()["tool"]["hatch"]["version"]["path"] == "worker/__init__.py"
+    assert f"image: trimtab:{__version__}" in text("docker-compose.yml")
+    assert f"## [{__version__}]" in text("CHANGELOG.md")
 
 
 # ------------------------------------------------------------------------------------------------ building
@@ -160,7 +161,11 @@ def test_no_file_names_a_folder_of_somebodys_machine() -> None:
 
 
 def test_the_pages_ask_make_only_for_what_it_has() -> None:
-    lines = [line for page in PAGES for line in re.findall(r"^(?:    |`)make ([a-z ]+)", page.read_text(), re.M)]
+    lines = [
+        line
+        for page in PAGES
+        for line in re.findall(r"^(?:    |`)make ([a-z ]+)", page.read_text(), re.MULTILINE)
+    ]
     asked = {word for line in lines for word in re.split(r"  +", line)[0].split()}
 
     assert {"demo", "test"} <= asked
@@ -209,10 +214,7 @@ def test_every_endpoint_is_on_the_page_of_messages(tmp_path: Path) -> None:
     with closing(FrontDesk.open(tmp_path)) as desk:
         app = create_app(desk.services, ApiOptions(version="0"))
     served = {
-        f"{method} {route.path.replace(':path', '')}"
-        for route in app.routes
-        if isinstance(route, APIRoute)
-        for method in route.methods
+        f"{method.upper()} {path}" for path, methods in app.openapi()["paths"].items() for method in methods
     }
 
     assert set(re.findall(r"^\| `([A-Z]+ /\S+)` \|", text("docs/messages.md"), re.MULTILINE)) == served
