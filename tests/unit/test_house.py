@@ -191,6 +191,19 @@ def test_a_page_points_only_to_files_that_are_there(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_the_pages_name_only_source_files_that_are_there() -> None:
+    named = {
+        name for page in PAGES for name in re.findall(r"`([a-z][\w/]*\.(?:py|yml|toml))`", page.read_text())
+    }
+    sources = [path for layer in (*PACKAGES, "tests") for path in (ROOT / layer).rglob("*.py")]
+    there = {path.relative_to(ROOT).as_posix() for path in (*sources, *ROOT.glob("*.*"))}
+
+    assert named
+    assert [
+        name for name in sorted(named) if not any(f"/{path}".endswith(f"/{name}") for path in there)
+    ] == []
+
+
 def test_every_decision_is_in_the_list_of_decisions() -> None:
     records = sorted(path.name for path in (ROOT / "docs/decisions").glob("0*.md"))
     listed = re.findall(r"\]\((0[^)]+)\)", text("docs/decisions/README.md"))
