@@ -13,9 +13,8 @@ from pydantic import ValidationError
 
 from adapters.inbound.cli.wiring import DemoOptions, Probe, SandboxOptions, UpOptions
 from config.logging import configure_logging
-from config.settings import Settings, load_settings
-from domain.errors import Invalid, NotFound
-from domain.ids import ItemId
+from config.settings import Settings, UnknownSetting, load_settings
+from domain.errors import Invalid, Unavailable
 from domain.ports import Solver
 from tasks.services import Services
 from worker import __version__
@@ -116,7 +115,7 @@ class SettingsWiring:
 
         answers = create_sending_app(self.settings).control.ping(timeout=WORKERS_ANSWER_SECONDS)
         if not answers:
-            raise NotFound("worker", ItemId("any"))
+            raise Unavailable("workers", f"none answered within {WORKERS_ANSWER_SECONDS:g} s")
         return f"{len(answers)} answer"
 
     # -------------------------------------------------------------------------------------------- processes
@@ -176,6 +175,8 @@ class SettingsWiring:
 def _load(**given: object) -> Settings:
     try:
         return load_settings(**given)
+    except UnknownSetting as error:
+        raise Invalid(str(error)) from None
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()
@@ -190,7 +191,7 @@ def _look_at_upstream(url: str) -> str:
     import httpx
 
     status = httpx.get(url, timeout=3).status_code
-    return f"{url} answers ({status} at /)"
+    return f"{_without_secret(url)} answers ({status} at /)"
 
 
 def _without_secret(url: str) -> str:

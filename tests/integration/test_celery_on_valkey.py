@@ -98,6 +98,15 @@ BAD_BODY = (
     b' "content-encoding": "utf-8",'
     b' "properties": {"delivery_tag": "t", "delivery_info": {}, "body_encoding": "base64"}}'
 )
+
+
+def test_a_worker_answers_a_ping_through_the_guard(app: Celery) -> None:
+    with working(app):
+        answers = eventually(lambda: app.control.ping(timeout=1.0), bool, seconds=20)
+
+    assert list(answers[0].values()) == [{"ok": "pong"}]
+
+
 STRAYS = (
     b"rebalance everything",
     b"[1, 2, 3]",
