@@ -18,14 +18,14 @@ from adapters.inbound.cli import (
     UpOptions,
     create_cli,
 )
-from adapters.inbound.cli.doctor import solve_tiny
+from adapters.inbound.cli.doctor import library_versions, solve_tiny
 from adapters.inbound.cli.jobs import follow_job
 from domain.errors import BrokerUnavailable, SolverFailed, StoreUnavailable
 from domain.ids import JobId
 from domain.item import ItemState
 from domain.job import Job
 from domain.ports import JobStore, Solver
-from domain.problem import IntArray, Problem, SolverAnswer
+from domain.problem import Problem, SolverAnswer
 from tasks.services import Services
 from tests.support import builders
 from tests.support.front_desk import MODEL_ID, FrontDesk
@@ -44,7 +44,7 @@ class OnlyRung:
     def solve(self, problem: Problem) -> SolverAnswer:
         if problem.budget != 850:
             raise SolverFailed("the pencil broke")
-        quantity = None if self.quantity is None else cast("IntArray", problem.price * 0 + self.quantity[0])
+        quantity = None if self.quantity is None else problem.price * 0 + self.quantity[0]
         return SolverAnswer(quantity=quantity, lower_bound=0.0, status="optimal")
 
 
@@ -317,9 +317,9 @@ class Stepping:
     def get_job(self, job_id: JobId) -> Job:
         if self.started:
             self._step(job_id)
-        elif self.desk.store.get_job(job_id):
+        else:
+            self.desk.start(job_id)  # not found before it is submitted
             self.started = True
-            self.desk.start(job_id)
         return self.desk.store.get_job(job_id)
 
     def _step(self, job_id: JobId) -> None:
@@ -437,9 +437,19 @@ def test_results_are_a_table_for_people(run: Callable[..., Result], desk: FrontD
     answer = run("results", job_id)
     table = answer.stdout.splitlines()
     assert (answer.exit_code, len(table)) == (0, 4)
-    assert (
-        table[0].split() == ["portfolio", "outcome", "reason", "orders", "drift", "before", "drift", "after", "cash", "after", "gap"]
-    )
+    assert table[0].split() == [
+        "portfolio",
+        "outcome",
+        "reason",
+        "orders",
+        "drift",
+        "before",
+        "drift",
+        "after",
+        "cash",
+        "after",
+        "gap",
+    ]
     assert table[1].split() == [
         builders.portfolio_id(1),
         "traded",
@@ -678,6 +688,11 @@ def test_the_same_lines_give_the_same_bytes(run: Callable[..., Result]) -> None:
 
 def out() -> str:
     raise BrokerUnavailable("broker", "connection refused")
+
+
+def test_a_library_that_is_missing_is_named() -> None:
+    with pytest.raises(RuntimeError, match="not installed: no-such-library"):
+        library_versions(("numpy", "no-such-library"))
 
 
 def test_a_doctor_who_finds_nothing_is_status_0(run: Callable[..., Result], wiring: FakeWiring) -> None:
