@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import unquote
 
+from adapters.stores.mongo import MongoStore
 from adapters.stores.sqlite import SqliteStore, Synchronous
 from domain.errors import Invalid
 from domain.ports import JobStore, ModelStore
@@ -49,4 +50,10 @@ def _sqlite(url: str, synchronous: str, timeout_seconds: float) -> Store:
     return SqliteStore(Path(path), synchronous=Synchronous(synchronous), timeout_seconds=timeout_seconds)
 
 
-_OPENERS: Mapping[str, Callable[[str, str, float], Store]] = MappingProxyType({"sqlite": _sqlite})
+def _mongo(url: str, _synchronous: str, timeout_seconds: float) -> Store:
+    return MongoStore(url, timeout_seconds=timeout_seconds)
+
+
+_OPENERS: Mapping[str, Callable[[str, str, float], Store]] = MappingProxyType(
+    {"sqlite": _sqlite, "mongodb": _mongo, "mongodb+srv": _mongo}
+)

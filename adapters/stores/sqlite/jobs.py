@@ -26,7 +26,7 @@ _INSERT = statement(
 )
 # Why it waited is over once it runs.
 _START = statement(
-    "UPDATE jobs SET state = {JOB_start_to}, started_at = coalesce(started_at, {NOW}),"
+    "UPDATE jobs SET state = {JOB_start_to}, started_at = {NOW},"
     " reason = NULL, probe_at = NULL, probes = 0 WHERE job_id = ? AND state IN ({JOB_start})"
 )
 _WAIT = statement(
