@@ -113,14 +113,28 @@ def console(*, error: bool = False) -> Console:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
 ) -> None:
-    """Columns named in ``right`` hold numbers. Without a terminal: plain aligned text, one row a line."""
+    """The first column is an id and stays whole; those named in ``right`` hold numbers.
+
+    Without a terminal: plain aligned text, one row a line.
+    """
     screen = console()
     table = Table(box=SIMPLE_HEAD if screen.is_terminal else None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column == columns[0],
+        )
     for row in rows:
         table.add_row(*("" if cell is None else clean(cell) for cell in row))
-    screen.print(table)
+    if screen.is_terminal:
+        screen.print(table)
+        return
+    with screen.capture() as captured:
+        screen.print(table)
+    for line in captured.get().splitlines():
+        print_line(line.rstrip())
 
 
 # ------------------------------------------------------------------------------------------------ reading
