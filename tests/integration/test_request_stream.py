@@ -13,10 +13,10 @@ from typing import Any, Self
 
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from adapters.inbound.request_stream import RequestStream, RequestStreamOptions
-from domain.errors import StoreUnavailable
+from domain.errors import BrokerUnavailable, StoreUnavailable
 from tasks.submit_job import SubmitJob, Submitted, submit_job
 from tests.support import servers
 from tests.support.front_desk import MODEL_ID, FrontDesk
@@ -363,6 +363,7 @@ def test_a_consumer_that_stops_with_nothing_in_hand_leaves_no_name(
 def test_a_consumer_that_stops_with_something_in_hand_keeps_its_name(
     client: "Redis", desk: FrontDesk, consume: Callable[..., RequestStream]
 ) -> None:
+    consume("holding").consume_once(NEVER)
     desk.outage.out = True
     with Running(consume("holding")):
         entry_id = add(client)
@@ -370,6 +371,37 @@ def test_a_consumer_that_stops_with_something_in_hand_keeps_its_name(
     assert consumers(client) == ["holding"]
     desk.outage.out = False
     consume("holding").consume_once(NEVER)
+    assert keys(desk) == {entry_id}
+
+
+def test_a_stream_of_another_kind_is_an_outage_not_a_crash(
+    client: "Redis", consume: Callable[..., RequestStream]
+) -> None:
+    client.set(STREAM, "a string")
+    with pytest.raises(BrokerUnavailable, match="WRONGTYPE"):
+        consume().consume_once(NEVER)
+    client.delete(STREAM)
+    assert consume().consume_once(NEVER) == 0
+
+
+class Raced(Redis):
+    """Sees the group missing once more than it is: another consumer makes it in between."""
+
+    misses = 1
+
+    def xreadgroup(self, *args: Any, **kwargs: Any) -> Any:
+        if self.misses:
+            self.misses -= 1
+            raise ResponseError("NOGROUP No such key or consumer group")
+        return super().xreadgroup(*args, **kwargs)
+
+
+def test_a_group_that_another_consumer_made_first_is_used(redis_url: str, desk: FrontDesk) -> None:
+    with Raced.from_url(redis_url) as client:
+        client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        entry_id = add(client)
+        options = RequestStreamOptions(consumer="late", block_seconds=0.01)
+        RequestStream(client, partial(submit_job, services=desk.services), options).consume_once(NEVER)
     assert keys(desk) == {entry_id}
 
 
@@ -422,6 +454,15 @@ def own_server(tmp_path: Path) -> Iterator[OwnServer]:
     server.kill()
 
 
+def test_a_group_that_cannot_be_made_is_an_outage(desk: FrontDesk, own_server: OwnServer) -> None:
+    with Redis.from_url(own_server.url) as client:
+        client.config_set("maxmemory", "1")  # every write is refused
+        options = RequestStreamOptions(consumer="one", block_seconds=0.01)
+        stream = RequestStream(client, partial(submit_job, services=desk.services), options)
+        with pytest.raises(BrokerUnavailable, match="maxmemory"):
+            stream.consume_once(NEVER)
+
+
 def test_the_loop_outlives_a_server_that_is_killed_and_loses_everything(
     desk: FrontDesk, own_server: OwnServer
 ) -> None:
@@ -439,4 +480,5 @@ def test_the_loop_outlives_a_server_that_is_killed_and_loses_everything(
         with Redis.from_url(own_server.url) as producer:
             after = add(producer)
         eventually(lambda: keys(desk), lambda found: found == {before, after})
-    client.close()
+        own_server.kill()
+    client.close()  # and the loop has ended, though its name could not be taken from the group

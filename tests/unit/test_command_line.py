@@ -18,14 +18,14 @@ from adapters.inbound.cli import (
     UpOptions,
     create_cli,
 )
-from adapters.inbound.cli.doctor import solve_tiny
+from adapters.inbound.cli.doctor import library_versions, solve_tiny
 from adapters.inbound.cli.jobs import follow_job
 from domain.errors import BrokerUnavailable, SolverFailed, StoreUnavailable
 from domain.ids import JobId
 from domain.item import ItemState
 from domain.job import Job
 from domain.ports import JobStore, Solver
-from domain.problem import IntArray, Problem, SolverAnswer
+from domain.problem import Problem, SolverAnswer
 from tasks.services import Services
 from tests.support import builders
 from tests.support.front_desk import MODEL_ID, FrontDesk
@@ -44,7 +44,7 @@ class OnlyRung:
     def solve(self, problem: Problem) -> SolverAnswer:
         if problem.budget != 850:
             raise SolverFailed("the pencil broke")
-        quantity = None if self.quantity is None else cast("IntArray", problem.price * 0 + self.quantity[0])
+        quantity = None if self.quantity is None else problem.price * 0 + self.quantity[0]
         return SolverAnswer(quantity=quantity, lower_bound=0.0, status="optimal")
 
 
@@ -284,6 +284,7 @@ def test_several_faults_are_each_told_below(run: Callable[..., Result]) -> None:
     assert told[0].startswith("error: request: ")
     assert "  portfolio_ids[0]: " in told[2]
     assert told[-1] == "  and 12 more"
+    assert len(run("submit", "-", stdin='{"parallelism": 0}').stderr.splitlines()) == 3
 
 
 def test_a_key_with_another_request_says_what_to_do(run: Callable[..., Result]) -> None:
@@ -309,17 +310,20 @@ class Stepping:
 
     desk: FrontDesk
     failures_left: int = 0
+    idle_looks: int = 1
     started: bool = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.desk.store, name)
 
     def get_job(self, job_id: JobId) -> Job:
-        if self.started:
+        if self.started and self.idle_looks:
+            self.idle_looks -= 1
+        elif self.started:
             self._step(job_id)
-        elif self.desk.store.get_job(job_id):
+        else:
+            self.desk.start(job_id)  # not found before it is submitted
             self.started = True
-            self.desk.start(job_id)
         return self.desk.store.get_job(job_id)
 
     def _step(self, job_id: JobId) -> None:
@@ -345,6 +349,7 @@ def test_a_watched_job_is_followed_to_its_end(run: Callable[..., Result], steppi
     assert answer.exit_code == 0
     assert answer.stdout.endswith("done: traded 3\n")
     progress = answer.stderr.splitlines()
+    assert len(set(progress)) == len(progress), "a line is told when something has changed"
     assert progress[-1].startswith("done  3/3  traded 3")
     assert any("1/3  traded 1" in line for line in progress)
 
@@ -489,6 +494,17 @@ def test_text_from_outside_cannot_command_a_terminal(run: Callable[..., Result],
     answer = run("results", job_id, "--outcome", "traded")
     assert "\x1b" not in answer.stdout
     assert "?[2J[red]1[/red]" in answer.stdout
+
+
+def test_a_terminal_gets_a_table_with_whole_ids(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    job_id = submitted(run)
+    table = run("jobs").stdout
+    assert job_id in table
+    assert "\x1b[1m" in table
 
 
 # ------------------------------------------------------------------------------------------------ orders
@@ -688,6 +704,11 @@ def test_the_same_lines_give_the_same_bytes(run: Callable[..., Result]) -> None:
 
 def out() -> str:
     raise BrokerUnavailable("broker", "connection refused")
+
+
+def test_a_library_that_is_missing_is_named() -> None:
+    with pytest.raises(RuntimeError, match="not installed: no-such-library"):
+        library_versions(("numpy", "no-such-library"))
 
 
 def test_a_doctor_who_finds_nothing_is_status_0(run: Callable[..., Result], wiring: FakeWiring) -> None:

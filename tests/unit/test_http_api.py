@@ -1,14 +1,20 @@
 """The HTTP door over a real store: what each answer is, and that every error has one shape."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.testing import capture_logs
 
 from adapters.inbound.api import ApiOptions, HealthPart, create_app
+from adapters.inbound.api.edge import Edge
 from adapters.inbound.api.errors import STATUSES, status_of
 from domain import errors
 from domain.errors import TrimtabError
@@ -484,17 +490,58 @@ def test_a_wrong_method_has_the_error_shape_and_names_the_right_ones(client: Tes
     assert "POST" in answer.headers["Allow"] or "GET" in answer.headers["Allow"]
 
 
-def test_a_bug_is_answered_without_its_story(
-    client: TestClient, desk: FrontDesk, capsys: pytest.CaptureFixture[str]
-) -> None:
-    desk.outage.breaks_with = ZeroDivisionError("secret story")
-    answer = post(client, X_Correlation_ID="find-me")
+def test_a_bug_is_answered_without_its_story_and_logged_with_it(client: TestClient, desk: FrontDesk) -> None:
+    bug = ZeroDivisionError("secret story")
+    desk.outage.breaks_with = bug
+    with capture_logs() as logs:
+        answer = post(client, X_Correlation_ID="find-me")
     error = assert_error(answer, 500, "internal_error")
     assert error["correlation_id"] == "find-me"
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
-    logged = capsys.readouterr()
-    assert "find-me" in logged.out + logged.err
+    assert [(entry["correlation_id"], entry["exc_info"]) for entry in logs] == [("find-me", bug)]
+
+
+def test_an_application_starts_and_stops(client: TestClient) -> None:
+    with client:
+        assert client.get("/health/live").status_code == 200
+
+
+class LastResort:
+    def unexpected(self, error: Exception, correlation_id: str) -> Response:
+        raise AssertionError(f"asked for an answer to {error!r}")
+
+
+def through_the_edge(app: ASGIApp) -> list[Message]:
+    """What is sent when this application stands behind the edge and its caller hangs up at once."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    edge = Edge(app, new_id=lambda: "generated", last_resort=LastResort())
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    asyncio.run(edge(scope, receive, send))
+    return sent
+
+
+def test_a_caller_who_hangs_up_is_not_answered() -> None:
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+
+    assert through_the_edge(reads) == []
+
+
+def test_a_bug_in_the_middle_of_an_answer_cuts_it_off() -> None:
+    async def breaks(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        through_the_edge(breaks)
 
 
 def test_no_answer_is_html(client: TestClient) -> None:
@@ -545,6 +592,10 @@ def references(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from references(value)
+
+
+def test_the_openapi_document_is_made_once(client: TestClient) -> None:
+    assert client.get("/openapi.json").content == client.get("/openapi.json").content
 
 
 def test_every_reference_of_the_openapi_document_resolves(client: TestClient) -> None:

@@ -277,7 +277,7 @@ def test_a_request_arrives_whole() -> None:
                     market_value="99.90",
                 )
             ],
-            policy={"missing_price": "exclude", "cash_floor": "0.020"},
+            policy={"missing_price": "exclude", "cash_floor": "0.020", "cash_floor_amount": 500},
             parallelism=8,
             dry_run=True,
             deadline="2026-11-30T22:00:00+01:00",
@@ -289,7 +289,11 @@ def test_a_request_arrives_whole() -> None:
     (inline,) = command.portfolios
     assert (inline.cash, inline.stated_market_value) == (Decimal("-12.5"), Decimal("99.90"))
     assert [(held.security_id, held.quantity) for held in inline.positions] == [(SECURITY, Decimal("10.25"))]
-    assert command.policy == {"missing_price": MissingPrice.EXCLUDE, "cash_floor": Decimal("0.020")}
+    assert command.policy == {
+        "missing_price": MissingPrice.EXCLUDE,
+        "cash_floor": Decimal("0.020"),
+        "cash_floor_amount": Decimal(500),
+    }
     assert command.deadline == datetime(2026, 11, 30, 21, tzinfo=UTC)
     assert (command.parallelism, command.dry_run, command.correlation_id) == (8, True, "desk-7")
 

@@ -17,7 +17,6 @@ from domain.errors import (
     Invalid,
     KeyReused,
     NotFound,
-    StaleVersion,
     TrimtabError,
     UpstreamUnavailable,
 )
@@ -41,8 +40,9 @@ class Exit(IntEnum):
 
 
 _REMEDIES: Mapping[type[TrimtabError], str] = {
+    Invalid: "",  # these two say in their message what must be otherwise
+    NotFound: "",
     KeyReused: "take another --key, or send the very same request again",
-    StaleVersion: "read it again and repeat the change",
     UpstreamUnavailable: "'trimtab doctor' shows what is out",
     BrokerUnavailable: "start one ('trimtab up'), or set TRIMTAB_BROKER_URL; 'trimtab doctor' checks every part",
     TrimtabError: "'trimtab doctor' checks every part",
@@ -79,13 +79,9 @@ def complain(error: TrimtabError) -> None:
 
 
 def _remedy(error: TrimtabError) -> str:
-    if isinstance(error, Invalid):
-        return ""  # its message says what must be otherwise
-    if error.code in _REMEDIES_BY_CODE:
-        return f"; {_REMEDIES_BY_CODE[error.code]}"
-    if isinstance(error, NotFound):
-        return ""
-    return f"; {next(_REMEDIES[kind] for kind in type(error).__mro__ if kind in _REMEDIES)}"
+    by_kind = next(_REMEDIES[kind] for kind in type(error).__mro__ if kind in _REMEDIES)
+    remedy = _REMEDIES_BY_CODE.get(error.code, by_kind)
+    return f"; {remedy}" if remedy else ""
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -117,14 +113,28 @@ def console(*, error: bool = False) -> Console:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
 ) -> None:
-    """Columns named in ``right`` hold numbers. Without a terminal: plain aligned text, one row a line."""
+    """The first column is an id and stays whole; those named in ``right`` hold numbers.
+
+    Without a terminal: plain aligned text, one row a line.
+    """
     screen = console()
     table = Table(box=SIMPLE_HEAD if screen.is_terminal else None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column == columns[0],
+        )
     for row in rows:
         table.add_row(*("" if cell is None else clean(cell) for cell in row))
-    screen.print(table)
+    if screen.is_terminal:
+        screen.print(table)
+        return
+    with screen.capture() as captured:
+        screen.print(table)
+    for line in captured.get().splitlines():
+        print_line(line.rstrip())
 
 
 # ------------------------------------------------------------------------------------------------ reading
