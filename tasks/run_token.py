@@ -59,7 +59,10 @@ def _work(item: Item, token: Token, services: Services, bench: Bench) -> bool:
     """Whether the token goes on: not during an outage, where only probes run."""
     try:
         frozen = bench.frozen.get(item.job_id)
-        answer = _rebalance(item, frozen, services)
+        with structlog.contextvars.bound_contextvars(
+            correlation_id=frozen.job.correlation_id, item=item.item_id
+        ):
+            answer = _rebalance(item, frozen, services)
         finish = finish_of(frozen.job, item.fence, answer, frozen.snapshot)
     except UpstreamUnavailable as outage:
         _give_back(item, outage, services)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
 
 import typer
-from pydantic import ValidationError
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -63,9 +62,6 @@ def guarded(command: Callable[_P, _R]) -> Callable[_P, _R]:
             return command(*args, **kwargs)
         except TrimtabError as error:
             complain(error)
-        except ValidationError as error:  # settings are read when the wiring is first asked for something
-            first = error.errors(include_url=False)[0]
-            say(f"error: setting {'.'.join(str(step) for step in first['loc'])}: {first['msg']}")
         raise typer.Exit(Exit.USAGE)
 
     return run
@@ -102,7 +98,7 @@ def clean(value: object) -> str:
 
 def say(line: str) -> None:
     """A line for people on standard error: standard output carries results only."""
-    typer.echo(clean(line) if not line.startswith("  ") else f"  {clean(line.strip())}", err=True)
+    typer.echo(clean(line), err=True)
 
 
 def print_line(line: str | bytes) -> None:
