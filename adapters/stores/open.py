@@ -30,8 +30,8 @@ def open_store(url: str, *, synchronous: str = "full", timeout_seconds: float = 
     Raises:
         Invalid: another scheme, no path, or an unknown ``synchronous``.
     """
-    scheme = url.partition("://")[0]
-    opener = _OPENERS.get(scheme)
+    scheme, separator, _ = url.partition("://")
+    opener = _OPENERS.get(scheme) if separator else None
     if opener is None:
         raise Invalid(
             f"cannot open a store at {scheme}://: use {', '.join(f'{known}://' for known in _OPENERS)}"

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 from bson.codec_options import TypeCodec, TypeRegistry
 from bson.decimal128 import Decimal128
-from pymongo import MongoClient, ReturnDocument
+from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, PyMongoError
@@ -21,7 +21,6 @@ from adapters.stores.mongo.errors import SERVICE, check_bulk, unavailable
 from domain.errors import Invalid, StoreUnavailable
 
 DEFAULT_DATABASE = "trimtab"
-UPSERT_TRIES = 10
 
 Document: TypeAlias = dict[str, Any]
 
@@ -146,19 +145,21 @@ def from_now(seconds: float) -> Document:
 
 
 def insert_once(collection: Collection[Document], document: Document) -> Document:
-    """Insert unless the id is taken; what is stored, in one step that a majority has seen.
+    """Insert unless the id is taken; what is stored.
+
+    A server answers "duplicate" when a majority has what it found, as it does for a write of its own.
 
     Raises:
-        StoreUnavailable: the other insert of this id can neither be seen nor excluded yet.
+        StoreUnavailable: the id is taken, yet by nothing that can be read.
     """
-    key = {"_id": document["_id"]}
-    for _ in range(UPSERT_TRIES):
-        with suppress(DuplicateKeyError):  # two upserts at once, and the other was first: read what it wrote
-            stored: Document = collection.find_one_and_update(
-                key, {"$setOnInsert": document}, upsert=True, return_document=ReturnDocument.AFTER
-            )
-            return stored
-    raise StoreUnavailable(SERVICE, f"{collection.name} {document['_id']} is being inserted")
+    try:
+        collection.insert_one(document)
+    except DuplicateKeyError:
+        stored = collection.find_one({"_id": document["_id"]})
+        if stored is None:
+            raise StoreUnavailable(SERVICE, f"{collection.name} {document['_id']} cannot be read") from None
+        return stored
+    return document
 
 
 def insert_missing(collection: Collection[Document], documents: Sequence[Mapping[str, Any]]) -> None:
