@@ -5,9 +5,7 @@ from collections.abc import Iterator
 
 from adapters.stores.rules import closed_state
 from domain.item import FINAL_STATES, ItemState
-from tests.model.states import IDLE, Configuration, Phase, Process, State, Step
-
-Counts = tuple[tuple[ItemState, int], ...]
+from tests.model.states import IDLE, Configuration, Item, Phase, Process, State, Step
 
 
 def looking(me: Process) -> Process:
@@ -21,32 +19,36 @@ def idle(me: Process) -> Process:
 
 def look(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """Read the job: its gen is what the close will compare."""
-    if state.job.state in config.moves.job_sources["close"]:
-        yield Step("look", "", False, state, me._replace(phase=Phase.COUNT, gen=state.job.gen))
+    job = state.job
+    if job.state in config.moves.job_sources["close"]:
+        me = me._replace(phase=Phase.COUNT, gen=job.gen, chosen=job.chosen)
     else:
-        yield Step("look", "", False, state, idle(me))
+        me = idle(me)
+    yield Step("look", "", False, state, me)
 
 
 def count(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """Count the items by state, at once or one by one; anything that is not final ends it."""
-    if config.scanned_count and me.at < config.n - 1:
-        counts = _add(me.counts, state.items[me.at].state)
-        step = None if counts is None else me._replace(at=me.at + 1, counts=counts)
-    else:
-        step = _counted(config, state, me)
-    yield Step("count", "", False, state, idle(me) if step is None else step)
+    last = config.n - 1
+    until = me.at if config.scanned_count and me.at < last else last
+    counts = Counter(dict(me.counts))
+    for index in range(me.at, until + 1):
+        final = _final_state(config, me, index, state.items[index])
+        if final is not None:
+            counts[final] += 1
+        elif not _overlooked(config, state.items[index].state):
+            yield Step("count", "", False, state, idle(me))
+            return
+    phase = Phase.CLOSE if until == last else Phase.COUNT
+    counted = me._replace(phase=phase, at=until + 1, counts=tuple(sorted(counts.items())))
+    yield Step("count", "", False, state, counted)
 
 
-def _counted(config: Configuration, state: State, me: Process) -> Process | None:
-    counts: Counts | None = me.counts
-    for item in state.items[me.at :]:
-        if counts is not None and not _overlooked(config, item.state):
-            counts = _add(counts, item.state)
-    if counts is None or closed_state(dict(counts), sum(n for _, n in counts)) is None:
+def _final_state(config: Configuration, me: Process, index: int, item: Item) -> ItemState | None:
+    to_come = item.state is ItemState.FAILED and item.gen < me.gen and index in me.chosen
+    if item.state not in FINAL_STATES or (to_come and config.protocol.close_waits_for_the_reopened):
         return None
-    if config.protocol.close_expects_all_n and sum(n for _, n in counts) != config.n:
-        return None
-    return me._replace(phase=Phase.CLOSE, at=0, counts=counts)
+    return item.state
 
 
 def _overlooked(config: Configuration, state: ItemState | None) -> bool:
@@ -55,12 +57,6 @@ def _overlooked(config: Configuration, state: ItemState | None) -> bool:
     if state is None:
         return not protocol.close_expects_all_n
     return state is ItemState.RUNNING and not protocol.close_counts_what_runs
-
-
-def _add(counts: Counts, state: ItemState | None) -> Counts | None:
-    if state not in FINAL_STATES:
-        return None
-    return tuple(sorted((Counter(dict(counts)) + Counter([state])).items()))
 
 
 def close(config: Configuration, state: State, me: Process) -> Iterator[Step]:

@@ -1,6 +1,7 @@
 """What happens by itself or by people: tokens get lost, upstreams go out, jobs are cancelled and retried."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
 from domain.item import ItemState
 from domain.job import OPEN
@@ -36,12 +37,27 @@ def _people(config: Configuration, state: State) -> Iterator[Step]:
         cancelled = stopped(config, state, ItemState.CANCELLED)
         yield _step("cancel", cancelled._replace(world=world._replace(cancels=world.cancels - 1)), move="stop")
     if world.retries and job.state in config.moves.job_sources["retry"]:
-        renewed = NONE if config.protocol.retry_renews_the_deadline else world.deadline_passed
-        again = job._replace(
-            state=config.moves.job_target("retry"), gen=job.gen + 1, stop_to=None, counts=()
-        )
-        left = world._replace(retries=world.retries - 1, deadline_passed=renewed)
-        yield _step("retry", state._replace(job=again, world=left), move="retry")
+        for chosen in _choices(config, state):
+            yield _step("retry", _retried(config, state, chosen), move="retry")
+
+
+def _choices(config: Configuration, state: State) -> Iterator[tuple[int, ...]]:
+    """What a retry may be about: everything that failed, or any part of it."""
+    failed = [index for index, item in enumerate(state.items) if item.state is ItemState.FAILED]
+    for size in range(1, len(failed) + 1) if config.chosen else (len(failed),):
+        yield from combinations(failed, size)
+
+
+def _retried(config: Configuration, state: State, chosen: tuple[int, ...]) -> State:
+    """J9. The list of portfolios is stored with the gen it is for."""
+    job, world = state.job, state.world
+    renewed = NONE if config.protocol.retry_renews_the_deadline else world.deadline_passed
+    return state._replace(
+        job=job._replace(
+            state=config.moves.job_target("retry"), gen=job.gen + 1, stop_to=None, counts=(), chosen=chosen
+        ),
+        world=world._replace(retries=world.retries - 1, deadline_passed=renewed),
+    )
 
 
 def _clock_and_broker(_config: Configuration, state: State) -> Iterator[Step]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from adapters.stores.rules import closed_state
 from domain.item import DECIDED_STATES, FINAL_STATES, ItemState, Out
 from domain.job import JobState
-from tests.model.states import NONE, Configuration, State, Step
+from tests.model.states import NONE, Configuration, Phase, State, Step
 from tests.model.worker import holds_a_claim
 
 # ------------------------------------------------------------------------------------------------ of states
@@ -28,7 +28,7 @@ def _seat_without_work(_config: Configuration, state: State) -> bool:
 def _claim_taken_away(_config: Configuration, state: State) -> bool:
     """A live claim whose lease nobody saw run out: its item is running, for it alone."""
     for worker in state.workers:
-        if worker.item != NONE and worker.phase.value == "work" and not worker.lapsed:
+        if worker.item != NONE and worker.phase is Phase.WORK and not worker.lapsed:
             item = state.items[worker.item]
             if item.state is not ItemState.RUNNING or item.fence != worker.fence:
                 return True
@@ -71,8 +71,11 @@ def _worked_without_market(_config: Configuration, state: State) -> bool:
 
 
 def _retry_lost(_config: Configuration, state: State) -> bool:
-    return state.job.state.closed and any(
-        item.state is ItemState.FAILED and item.gen < state.job.gen for item in state.items
+    """A closed job has failed items which its last retry was about and did not bring back."""
+    job = state.job
+    chosen = (state.items[index] for index in job.chosen)
+    return job.state.closed and any(
+        item.state is ItemState.FAILED and item.gen < job.gen for item in chosen
     )
 
 
@@ -101,7 +104,7 @@ _OF_STATES: Mapping[str, Callable[[Configuration, State], bool]] = {
     "due: an order set without an answer": _due_without_answer,
     "attempts: below 0 or above the most allowed": _attempts_out_of_range,
     "frozen: worked without a frozen market": _worked_without_market,
-    "retry: a closed job has failed items of an earlier gen": _retry_lost,
+    "retry: a closed job has failed items that it was to bring back": _retry_lost,
     "outage: burned a portfolio": _outage_burned_an_item,
     "closed: not all final, or the counts are not exact": _closed_too_early,
 }

@@ -60,7 +60,7 @@ class Item(NamedTuple):
 
 
 class Job(NamedTuple):
-    """The stored job. ``counts`` is by state, written when it closes."""
+    """The stored job. ``counts`` is by state, written when it closes; ``chosen`` is what its last retry is about."""
 
     state: JobState = JobState.ACCEPTED
     gen: int = 0
@@ -68,6 +68,7 @@ class Job(NamedTuple):
     frozen: bool = False
     started: bool = False
     counts: tuple[tuple[ItemState, int], ...] = ()
+    chosen: tuple[int, ...] = ()
 
 
 class Token(NamedTuple):
@@ -93,6 +94,7 @@ class Process(NamedTuple):
     at: int = 0
     goal: str = ""
     counts: tuple[tuple[ItemState, int], ...] = ()
+    chosen: tuple[int, ...] = ()
     marks: tuple[int, ...] = ()
 
 
@@ -163,7 +165,7 @@ class ClaimOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """The guards of the protocol, all of them on. Each bug of the table in mutations.py turns one off."""
+    """The guards of the protocol. Each bug of the table in mutations.py turns one off (or two)."""
 
     claim_needs_a_free_seat: bool = True
     claim_counts_the_attempt: bool = True
@@ -200,13 +202,16 @@ class Protocol:
     sweep_compares_the_gen: bool = True
     reopen_compares_the_gen: bool = True
     reopen_items_before_the_job: bool = True
-    reopen_before_sweep: bool = True
+    reopen_takes_the_list_of_its_gen: bool = True
     close_compares_the_gen: bool = True
     close_counts_what_runs: bool = True
     close_expects_all_n: bool = True
     deadline_compares_the_gen: bool = True
     retry_renews_the_deadline: bool = True
     retry_freezes_what_was_not: bool = True
+    # Only these two are off: what it would take to stop a job while a retry puts its items back.
+    reopen_before_sweep: bool = False
+    close_waits_for_the_reopened: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +258,7 @@ class Configuration:
         add_once: the result queue drops an id it knows; else it takes every entry.
         poison: items that kill their worker.
         outcomes: what the items are decided as, in turn.
+        chosen: a retry is about any of the failed items; else about all of them.
         cancels, retries, deadlines, forgets: how often each may happen; ``forgets`` is of the result queue.
     """
 
@@ -267,6 +273,7 @@ class Configuration:
     outages: bool = False
     cancels: int = 0
     retries: int = 0
+    chosen: bool = False
     deadlines: int = 0
     forgets: int = 0
     healing: bool = True

@@ -193,14 +193,16 @@ def _close(config: Configuration, state: State, me: Process) -> Iterator[Step]:
 
 
 def _stop(config: Configuration, state: State, me: Process) -> Iterator[Step]:
-    """Read the stopping job. Without anything to write, reopen or sweep there is only the close."""
-    held = me._replace(gen=state.job.gen, goal=state.job.stop_to or "")
+    """Read the stopping job: write what is missing, sweep what is left, close. What has nothing to do is left out."""
+    held = me._replace(gen=state.job.gen, goal=state.job.stop_to or "", chosen=state.job.chosen)
     if config.protocol.expansion_before_sweep and not (state.job.started or all_written(state)):
         yield Step("stop", "", False, state, held._replace(phase=Phase.EXPAND))
     elif _next_reopened(config, state, held) is not None and config.protocol.reopen_before_sweep:
         yield Step("stop", "", False, state, held._replace(phase=Phase.REOPEN))
     elif _next_swept(config, state, held) is not None:
         yield Step("stop", "", False, state, held._replace(phase=Phase.SWEEP))
+    else:
+        yield from _close(config, state, me)
 
 
 def _sweep(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -226,7 +228,7 @@ def _next_swept(config: Configuration, state: State, me: Process) -> int | None:
 
 def _retry(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """Read the job to reopen. Stopped before it was frozen, it must be frozen now."""
-    held = me._replace(gen=state.job.gen, goal=_RETRYING)
+    held = me._replace(gen=state.job.gen, goal=_RETRYING, chosen=state.job.chosen)
     if not state.job.frozen and config.protocol.retry_freezes_what_was_not:
         if not state.world.outage:
             yield Step("open again", "", False, state, held._replace(phase=Phase.FREEZE))
@@ -255,10 +257,12 @@ def _reopen(config: Configuration, state: State, me: Process) -> Iterator[Step]:
 
 
 def _next_reopened(config: Configuration, state: State, me: Process) -> int | None:
-    sources = config.moves.item_sources["reopen"]
-    for index in range(me.at, config.n):
+    sources, protocol = config.moves.item_sources["reopen"], config.protocol
+    chosen = me.chosen if protocol.reopen_takes_the_list_of_its_gen else state.job.chosen
+    for index in chosen:
         item = state.items[index]
-        if item.state in sources and (item.gen < me.gen or not config.protocol.reopen_compares_the_gen):
+        earlier = item.gen < me.gen or not protocol.reopen_compares_the_gen
+        if index >= me.at and item.state in sources and earlier:
             return index
     return None
 
@@ -303,7 +307,7 @@ _TENDING: Mapping[JobState, tuple[_Part, ...]] = {
     JobState.ACCEPTED: (_open,),
     JobState.RUNNING: (_close, _repair),
     JobState.WAITING: (_close, _probe),
-    JobState.STOPPING: (_stop, _close),
+    JobState.STOPPING: (_stop,),
     JobState.REOPENING: (_retry,),
 }
 
