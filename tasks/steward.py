@@ -136,7 +136,7 @@ class Steward:
         rules = self._services.rules
         distance = min(rules.outage_delay_seconds * 2.0 ** (job.probes + 1), rules.max_delay_seconds)
         if self._services.jobs.probed_job(job, distance):
-            free = sorted(set(_seats_of(job)) - self._services.jobs.busy_seats(job.job_id).keys())
+            free = sorted(set(job.seats) - self._services.jobs.busy_seats(job.job_id).keys())
             self._send([Token(job.job_id, seat, probe=True) for seat in free[:1]])
 
     def _stop(self, job: Job, _now: datetime) -> None:
@@ -149,7 +149,7 @@ class Steward:
     def _reopen(self, job: Job, _now: datetime) -> None:
         self._services.jobs.reopen_items(job.job_id, job.gen)
         if self._services.jobs.reopened_job(job.job_id, job.gen):
-            self._send([Token(job.job_id, seat) for seat in _seats_of(job)])
+            self._send([Token(job.job_id, seat) for seat in job.seats])
 
     def _forget(self, jobs: Iterable[Job]) -> None:
         known = {job.job_id for job in jobs}
@@ -184,7 +184,7 @@ class Steward:
             self._watched.pop(job.job_id, None)
             return _Seats(frozenset(), None)
         busy = jobs.busy_seats(job.job_id)
-        return _Seats(frozenset(_seats_of(job)) - busy.keys(), (upcoming, busy))
+        return _Seats(frozenset(job.seats) - busy.keys(), (upcoming, busy))
 
     def _lost_seats(self, job: Job, seats: _Seats, now: datetime, *, queue_is_short: bool) -> list[int]:
         watch = self._watched.setdefault(job.job_id, _Watch(now))
@@ -219,11 +219,6 @@ class Steward:
             log.warning("tokens.not_sent", error=str(error))
             return False
         return True
-
-
-def _seats_of(job: Job) -> range:
-    """A job of fewer portfolios than its parallelism uses only so many seats."""
-    return range(min(job.parallelism, job.n))
 
 
 def _open(job: Job, services: Services) -> None:

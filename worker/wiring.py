@@ -6,7 +6,7 @@ Each method imports what it needs: a command pays for no library it does not use
 # ruff: noqa: PLC0415 - see above
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing, contextmanager
 from functools import cached_property
 
 from pydantic import ValidationError
@@ -33,11 +33,14 @@ class SettingsWiring:
     def settings(self) -> Settings:
         return _load()
 
-    def services(self) -> AbstractContextManager[Services]:
+    @contextmanager
+    def services(self) -> Iterator[Services]:
         from worker.celery_app import create_sending_app
         from worker.container import build_services
 
-        return build_services(self.settings, create_sending_app(self.settings))
+        with build_services(self.settings, create_sending_app(self.settings)) as services:
+            services.jobs.prepare()
+            yield services
 
     def solver(self) -> Solver:
         from adapters.solver.cvxpy_solver import CvxpySolver

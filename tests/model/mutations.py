@@ -320,14 +320,20 @@ CAUGHT = (
 )
 
 HARMLESS = (
-    Mutation(what="the token is passed on during an outage", world="outage", off=("give_back_ends_the_token",)),
-    Mutation(what="a give-back does not make the job wait", world="outage", off=("give_back_makes_the_job_wait",)),
+    Mutation(
+        what="the token is passed on during an outage", world="outage", off=("give_back_ends_the_token",)
+    ),
+    Mutation(
+        what="a give-back does not make the job wait", world="outage", off=("give_back_makes_the_job_wait",)
+    ),
     Mutation(
         what="a give-back goes straight to pending",
         world="outage",
         item_targets={"give_back": frozenset({ItemState.PENDING})},
     ),
-    Mutation(what="a repeated finish is taken for a zombie", world="faults", off=("repeated_finish_is_recognised",)),
+    Mutation(
+        what="a repeated finish is taken for a zombie", world="faults", off=("repeated_finish_is_recognised",)
+    ),
     Mutation(what="workers leave the publishing to the steward", world="faults", off=("worker_publishes",)),
     Mutation(what="workers leave the closing to the steward", world="faults", off=("worker_closes",)),
     Mutation(what="workers leave the tokens to the steward", world="faults", off=("token_is_passed_on",)),

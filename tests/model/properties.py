@@ -74,9 +74,7 @@ def _retry_lost(_config: Configuration, state: State) -> bool:
     """A closed job has failed items which its last retry was about and did not bring back."""
     job = state.job
     chosen = (state.items[index] for index in job.chosen)
-    return job.state.closed and any(
-        item.state is ItemState.FAILED and item.gen < job.gen for item in chosen
-    )
+    return job.state.closed and any(item.state is ItemState.FAILED and item.gen < job.gen for item in chosen)
 
 
 def _outage_burned_an_item(config: Configuration, state: State) -> bool:

@@ -126,7 +126,9 @@ def _freeze(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     elif config.protocol.expansion_before_start:
         yield Step("freeze", "", False, state, me._replace(phase=Phase.EXPAND))
     else:
-        yield Step("freeze and start", "start", False, _started(config, state), me._replace(phase=Phase.EXPAND))
+        yield Step(
+            "freeze and start", "start", False, _started(config, state), me._replace(phase=Phase.EXPAND)
+        )
 
 
 def _expand(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -242,9 +244,7 @@ def _reopen(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """I11, one item a step, each its own compare-and-set."""
     index = _next_reopened(config, state, me)
     if index is not None:
-        item = state.items[index]._replace(
-            state=config.moves.item_target("reopen"), attempt=0, gen=me.gen
-        )
+        item = state.items[index]._replace(state=config.moves.item_target("reopen"), attempt=0, gen=me.gen)
         yield Step(
             f"reopen {index}", "reopen", False, with_item(state, index, item), me._replace(at=index + 1)
         )

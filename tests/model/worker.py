@@ -322,4 +322,3 @@ _HOLDING = frozenset({Phase.WORK, Phase.REPEAT})
 def holds_a_claim(me: Process) -> bool:
     """Whether it has an item in work: alive, and not yet through with its finish."""
     return me.phase in _HOLDING
-

@@ -127,6 +127,17 @@ class Database:
         self._in_use = 0
         _forks.watch(self)
 
+    def make_folder(self) -> None:
+        """Where the file is to stand.
+
+        Raises:
+            StoreUnavailable: it cannot be made.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(SERVICE, f"cannot make the folder of the file ({error})") from error
+
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A connection for reading. Fetch all rows inside.

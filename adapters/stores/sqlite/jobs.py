@@ -66,6 +66,7 @@ class SqliteJobs:
     _database: Database
 
     def prepare(self) -> None:
+        self._database.make_folder()
         with self._database.write() as db:
             for table in TABLES:
                 db.execute(table)
