@@ -9,6 +9,7 @@ import pytest
 
 from adapters.solver.cvxpy_solver import CvxpySolver
 from domain.checks import CheckedPortfolio, StatedValueRange, check_portfolio
+from domain.problem import build_problem
 from domain.rebalance import Outcome, Rebalance, rebalance
 from tests.support import brute_force
 from tests.support.small_books import FAMILIES, Book, draw
@@ -59,6 +60,19 @@ def test_the_answer_is_the_best_of_all_whole_share_vectors(name: str, solver: Cv
             number
         )
         assert set(checked.shares) <= {each.security_id for each in answer.positions}, number
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_cvxpy_by_itself_finds_the_best_where_the_cash_binds(name: str) -> None:
+    solver = CvxpySolver(absolute_gap=0.0)
+    for number, (book, checked, truth) in enumerate(cases(name)):
+        if truth.drift is None or truth.separable:
+            continue
+        problem = build_problem(checked, book.policy)
+        quantity = solver.solve(problem).quantity
+        assert quantity is not None, number
+        assert problem.allows(quantity), number
+        assert Fraction(problem.drift(quantity), 10**problem.fine_places) == truth.drift, number
 
 
 def test_the_cases_cover_what_they_are_meant_to_cover() -> None:
