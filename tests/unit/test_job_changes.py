@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -101,7 +102,7 @@ def test_a_poison_portfolio_is_parked_and_the_others_go_on(world: World) -> None
 # ------------------------------------------------------------------------------------------------ retry
 
 
-def failed_job(world: World, portfolios: int = 4, bad: tuple[int, ...] = (2, 3), **changes: object) -> Job:
+def failed_job(world: World, portfolios: int = 4, bad: tuple[int, ...] = (2, 3), **changes: Any) -> Job:
     """A closed job whose ``bad`` portfolios failed, for a cause that is gone now."""
     world.book(portfolios)
     for number in bad:
