@@ -74,11 +74,25 @@ _SMALL = (
         claim_order=ClaimOrder.LOWEST,
     ),
     Configuration(
-        name="deadline, retry", stewards=2, attempts=1, faults=frozenset({Fault.CRASH}), deadlines=1, retries=1
+        name="deadline, retry",
+        stewards=2,
+        attempts=1,
+        faults=frozenset({Fault.CRASH}),
+        deadlines=1,
+        retries=1,
     ),
-    Configuration(name="deadline, outage, retry", stewards=2, attempts=1, outages=True, deadlines=1, retries=1),
+    Configuration(
+        name="deadline, outage, retry", stewards=2, attempts=1, outages=True, deadlines=1, retries=1
+    ),
     # -- the upstream out
     Configuration(name="outage", n=2, workers=2, outages=True),
+    Configuration(
+        name="outage, deadline",
+        attempts=1,
+        faults=frozenset({Fault.CRASH, Fault.ERROR}),
+        outages=True,
+        deadlines=1,
+    ),
     Configuration(name="outage, faults", workers=2, faults=ALL_FAULTS, outages=True),
     # -- the result queue
     Configuration(name="plain queue", workers=2, faults=ALL_FAULTS, add_once=False),
@@ -98,7 +112,14 @@ _LARGE = (
     Configuration(name="L5", n=2, parallelism=2, workers=2, outages=True),
     Configuration(name="L6", stewards=2, faults=ALL_FAULTS, outages=True, cancels=1),
     Configuration(
-        name="L7", stewards=2, faults=ALL_FAULTS, outages=True, deadlines=1, retries=1, attempts=1, expanded=True
+        name="L7",
+        stewards=2,
+        faults=ALL_FAULTS,
+        outages=True,
+        deadlines=1,
+        retries=1,
+        attempts=1,
+        expanded=True,
     ),
     Configuration(name="L8", n=3, parallelism=2, workers=2, attempts=1, faults=_DEATHS, expanded=True),
     Configuration(name="L9", n=2, parallelism=2, workers=3, attempts=1, faults=_DEATHS, expanded=True),

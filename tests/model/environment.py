@@ -35,7 +35,9 @@ def _people(config: Configuration, state: State) -> Iterator[Step]:
     job, world = state.job, state.world
     if world.cancels and job.state in config.moves.job_sources["stop"]:
         cancelled = stopped(config, state, ItemState.CANCELLED)
-        yield _step("cancel", cancelled._replace(world=world._replace(cancels=world.cancels - 1)), move="stop")
+        yield _step(
+            "cancel", cancelled._replace(world=world._replace(cancels=world.cancels - 1)), move="stop"
+        )
     if world.retries and job.state in config.moves.job_sources["retry"]:
         for chosen in _choices(config, state):
             yield _step("retry", _retried(config, state, chosen), move="retry")
@@ -72,4 +74,4 @@ def _clock_and_broker(_config: Configuration, state: State) -> Iterator[Step]:
 
 
 def _step(name: str, state: State, *, move: str = "", fault: bool = True) -> Step:
-    return Step(name, move, fault, state, IDLE)
+    return Step(name, state, move=move, fault=fault)

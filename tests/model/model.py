@@ -130,9 +130,7 @@ def _renamed(state: State, index: int) -> State:
     )
 
 
-def _with_fences(
-    processes: tuple[Process, ...], index: int, rank: dict[int, int]
-) -> tuple[Process, ...]:
+def _with_fences(processes: tuple[Process, ...], index: int, rank: dict[int, int]) -> tuple[Process, ...]:
     return tuple(
         process._replace(fence=rank[process.fence]) if process.item == index else process
         for process in processes

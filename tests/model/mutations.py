@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from domain.item import ItemState
 from domain.job import JobState
+from tests.model.checker import Verdict
 from tests.model.configurations import SMALL
-from tests.model.states import Configuration, Moves
+from tests.model.states import Configuration, Moves, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,12 @@ class Mutation:
         guards = dict.fromkeys(self.off, False) | dict.fromkeys(self.on, True)
         protocol = replace(world.protocol, **guards)
         return replace(world, protocol=protocol, moves=moves)
+
+    def is_expected(self, verdict: Verdict[State]) -> bool:
+        """Whether it was caught as the promise it breaks, or (harmless) explored to the end and found clean."""
+        if not self.caught:
+            return verdict.clean
+        return verdict.problem is not None and verdict.problem.startswith(self.caught)
 
 
 _TABLE = Moves()
@@ -320,14 +327,20 @@ CAUGHT = (
 )
 
 HARMLESS = (
-    Mutation(what="the token is passed on during an outage", world="outage", off=("give_back_ends_the_token",)),
-    Mutation(what="a give-back does not make the job wait", world="outage", off=("give_back_makes_the_job_wait",)),
+    Mutation(
+        what="the token is passed on during an outage", world="outage", off=("give_back_ends_the_token",)
+    ),
+    Mutation(
+        what="a give-back does not make the job wait", world="outage", off=("give_back_makes_the_job_wait",)
+    ),
     Mutation(
         what="a give-back goes straight to pending",
         world="outage",
         item_targets={"give_back": frozenset({ItemState.PENDING})},
     ),
-    Mutation(what="a repeated finish is taken for a zombie", world="faults", off=("repeated_finish_is_recognised",)),
+    Mutation(
+        what="a repeated finish is taken for a zombie", world="faults", off=("repeated_finish_is_recognised",)
+    ),
     Mutation(what="workers leave the publishing to the steward", world="faults", off=("worker_publishes",)),
     Mutation(what="workers leave the closing to the steward", world="faults", off=("worker_closes",)),
     Mutation(what="workers leave the tokens to the steward", world="faults", off=("token_is_passed_on",)),

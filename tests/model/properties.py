@@ -74,9 +74,7 @@ def _retry_lost(_config: Configuration, state: State) -> bool:
     """A closed job has failed items which its last retry was about and did not bring back."""
     job = state.job
     chosen = (state.items[index] for index in job.chosen)
-    return job.state.closed and any(
-        item.state is ItemState.FAILED and item.gen < job.gen for item in chosen
-    )
+    return job.state.closed and any(item.state is ItemState.FAILED and item.gen < job.gen for item in chosen)
 
 
 def _outage_burned_an_item(config: Configuration, state: State) -> bool:
@@ -90,7 +88,7 @@ def _closed_too_early(config: Configuration, state: State) -> bool:
         return False
     counts = Counter(item.state for item in state.items if item.state is not None)
     exact = dict(job.counts) == dict(counts) and sum(counts.values()) == config.n
-    return not exact or closed_state(counts, config.n) is not job.state
+    return not exact or closed_state({**counts}, config.n) is not job.state
 
 
 _OF_STATES: Mapping[str, Callable[[Configuration, State], bool]] = {

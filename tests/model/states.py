@@ -136,10 +136,10 @@ class Step(NamedTuple):
     """
 
     name: str
-    move: str
-    fault: bool
     state: State
-    process: Process
+    process: Process = IDLE
+    move: str = ""
+    fault: bool = False
 
 
 class Fault(StrEnum):
