@@ -63,8 +63,8 @@ def close(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     job = state.job
     same = job.gen == me.gen or not config.protocol.close_compares_the_gen
     if same and job.state in config.moves.job_sources["close"]:
-        counts = dict(me.counts)
-        target = closed_state({**counts}, sum(counts.values()))
+        counts: dict[str, int] = dict(me.counts)
+        target = closed_state(counts, sum(counts.values()))
         assert target is not None, "counted"
         state = state._replace(job=job._replace(state=target, counts=me.counts))
     yield Step("close", state, idle(me), move="close")

@@ -5,7 +5,7 @@ from itertools import combinations
 
 from domain.item import ItemState
 from domain.job import OPEN
-from tests.model.states import IDLE, NONE, Configuration, Fault, State, Step
+from tests.model.states import NONE, Configuration, Fault, State, Step
 from tests.model.steward import stopped
 
 

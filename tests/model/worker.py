@@ -322,9 +322,7 @@ _STEPS: Mapping[Phase, Callable[[Configuration, State, Process], Iterator[Step]]
     Phase.CLOSE: closing.close,
 }
 
-_HOLDING = frozenset({Phase.WORK, Phase.REPEAT})
-
 
 def holds_a_claim(me: Process) -> bool:
-    """Whether it has an item in work: alive, and not yet through with its finish."""
-    return me.phase in _HOLDING
+    """Whether it has an item in work. One that repeats its finish has not: its answer is stored."""
+    return me.phase is Phase.WORK
