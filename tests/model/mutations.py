@@ -137,7 +137,7 @@ CAUGHT = (
         caught="lease",
     ),
     Mutation(
-        what="14 the steward sends no tokens",
+        what="14 the steward sends no token again",
         world="faults",
         off=("steward_sends_tokens",),
         caught="liveness",

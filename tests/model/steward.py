@@ -154,7 +154,7 @@ def _started(config: Configuration, state: State) -> State:
 
 def _send(config: Configuration, state: State, _me: Process) -> Iterator[Step]:
     """The first tokens, one a seat, by whoever started the job."""
-    if config.protocol.first_tokens_are_sent and config.protocol.steward_sends_tokens:
+    if config.protocol.first_tokens_are_sent:
         state = with_tokens(state, *(Token(seat) for seat in range(min(config.parallelism, config.n))))
     yield Step("send tokens", state)
 
