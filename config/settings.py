@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 STACK_FILE = "stack.json"
+PREFIX = "TRIMTAB_"
+TEST_PREFIX = "TRIMTAB_TEST_"
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -26,9 +28,9 @@ class Schedule(BaseModel):
 
 
 class Settings(BaseSettings):
-    """Frozen once read. An unknown ``TRIMTAB_`` name in a settings file stops the start."""
+    """Frozen once read; see `load_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix="TRIMTAB_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     # -- where things are
     state_dir: Path = Path(".trimtab")
@@ -70,6 +72,7 @@ class Settings(BaseSettings):
     outage_delay_seconds: Seconds = 5.0
     max_delay_seconds: Seconds = 60.0
     due_after_seconds: Seconds = 10.0
+    lost_token_seconds: Seconds = 3.0
     default_deadline_seconds: Seconds = 6 * 3600.0
     stated_value_low: float = 0.85
     stated_value_high: float = 1.05
@@ -150,12 +153,25 @@ class _RunningStack(PydanticBaseSettingsSource):
         return None, field_name, False
 
 
+class UnknownSetting(ValueError):
+    """A ``TRIMTAB_`` variable that names no setting: most likely a misspelt one, which would be silently ignored."""
+
+
 def load_settings(**overrides: object) -> Settings:
-    """Raises pydantic.ValidationError: it names every setting that is wrong."""
+    """Read every setting.
+
+    Raises:
+        UnknownSetting: the environment holds a ``TRIMTAB_`` variable that is no setting.
+        pydantic.ValidationError: it names every setting that is wrong.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    given = {name for name in os.environ if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX)}
+    if unknown := sorted(given - known):
+        raise UnknownSetting(f"no such setting: {', '.join(unknown)}")
     return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them
 
 
 def environment(overrides: dict[str, str]) -> dict[str, str]:
     """The environment of a child process: ours, with settings put in by name."""
-    names = {f"TRIMTAB_{name.upper()}": value for name, value in overrides.items()}
+    names = {f"{PREFIX}{name.upper()}": value for name, value in overrides.items()}
     return {**os.environ, **names, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

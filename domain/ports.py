@@ -70,7 +70,9 @@ class PortfolioDirectory(Protocol):
 
 
 class Solver(Protocol):
-    name: str  # library and version, as it stands in the proof
+    @property
+    def name(self) -> str:
+        """Library and version, as they stand in the proof."""
 
     def solve(self, problem: Problem) -> SolverAnswer:
         """The coupled problem, in floating point: the caller verifies the answer exactly.

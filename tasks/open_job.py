@@ -31,7 +31,7 @@ def open_job(job: Job, services: Services) -> None:
         return
     write_items(job, services)
     if services.jobs.start_job(job.job_id):
-        services.tokens.send([Token(job.job_id, seat) for seat in range(min(job.parallelism, job.n))])
+        services.tokens.send([Token(job.job_id, seat) for seat in job.seats])
 
 
 def write_items(job: Job, services: Services) -> None:

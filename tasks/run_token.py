@@ -4,6 +4,7 @@ Delivered twice, late or to several workers at once it does no harm: the seat is
 every later step compares the claim's fence.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import stamina
@@ -19,6 +20,7 @@ from domain.errors import (
     UpstreamUnavailable,
 )
 from domain.item import Item
+from domain.job import Job
 from domain.portfolio import Portfolio
 from domain.ports import ClaimMiss, Finish, Publication, Token
 from domain.rebalance import Conflict, Outcome, Rebalance, rebalance
@@ -59,7 +61,10 @@ def _work(item: Item, token: Token, services: Services, bench: Bench) -> bool:
     """Whether the token goes on: not during an outage, where only probes run."""
     try:
         frozen = bench.frozen.get(item.job_id)
-        answer = _rebalance(item, frozen, services)
+        with structlog.contextvars.bound_contextvars(
+            correlation_id=frozen.job.correlation_id, item=item.item_id
+        ):
+            answer = _rebalance(item, frozen, services)
         finish = finish_of(frozen.job, item.fence, answer, frozen.snapshot)
     except UpstreamUnavailable as outage:
         _give_back(item, outage, services)
@@ -125,8 +130,8 @@ def _finish(finish: Finish, item: Item, token: Token, services: Services, bench:
         services.jobs.note_healing(item.job_id, "zombies")
         log.warning("item.zombie", item=item.item_id, fence=item.fence)
         return
-    if token.probe:
-        services.jobs.resume_job(item.job_id)
+    if token.probe and services.jobs.resume_job(item.job_id):
+        _fill_seats(token, bench.frozen.get(item.job_id).job, services)
     if finish.order_set is None:
         return
     try:
@@ -176,9 +181,19 @@ def _fail_attempt(item: Item, error: Exception, services: Services) -> None:
     )
 
 
+def _fill_seats(probe: Token, job: Job, services: Services) -> None:
+    """The outage is over: the other seats get their tokens back."""
+    _send([Token(probe.job_id, seat) for seat in job.seats if seat != probe.seat], services)
+
+
 def _pass_on(token: Token, services: Services) -> None:
-    """The seat is free again: the next token for it. When it cannot be sent, the steward notices."""
+    """The seat is free again: the next token for it."""
+    _send([Token(token.job_id, token.seat)], services)
+
+
+def _send(tokens: Sequence[Token], services: Services) -> None:
+    """What cannot be sent the steward sends, once it notices."""
     try:
-        services.tokens.send((Token(token.job_id, token.seat),))
+        services.tokens.send(tokens)
     except BrokerUnavailable as error:
-        log.warning("token.not_sent", job=token.job_id, seat=token.seat, error=str(error))
+        log.warning("tokens.not_sent", tokens=len(tokens), error=str(error))

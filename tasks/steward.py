@@ -8,7 +8,7 @@ stamps the store's clock wrote.
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -24,24 +24,24 @@ from tasks.services import Services
 log = structlog.get_logger(__name__)
 
 JOBS_AT_ONCE = 500
-# A seat that is free while the queue is too short must look so this often before its token counts as lost: twice
-# while nothing moves in its job, and for 25 ticks while other seats of the job go on (a seat is free for a moment
-# between two portfolios).
-FREE_TICKS_IDLE = 2
-FREE_TICKS_MOVING = 25
+# While the queue is shorter than the number of free seats, a seat that stays free this many times
+# ``lost_token_seconds`` has lost its token: sooner when nothing moves in its job than when other seats go on (a
+# seat is free for a moment between two portfolios, and one sees only samples).
+FREE_IDLE = 1.0
+FREE_MOVING = 3.0
 # And when the queue seems long enough but nothing moves, its length may lie: send again after a doubling wait.
-STILL_SECONDS = 30.0
-STILL_SECONDS_MAX = 480.0
+STILL = 10.0
+STILL_MAX = 160.0
 
 
 @dataclass(slots=True)
 class _Watch:
     """What one steward remembers of a running job between two ticks. Forgetting it only costs time."""
 
+    moved_at: datetime
     progress: object = None
-    free_ticks: dict[int, int] = field(default_factory=dict)
-    still_since: datetime | None = None
-    still_seconds: float = STILL_SECONDS
+    free_since: dict[int, datetime] = field(default_factory=dict)
+    still: float = STILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Steward:
         rules = self._services.rules
         distance = min(rules.outage_delay_seconds * 2.0 ** (job.probes + 1), rules.max_delay_seconds)
         if self._services.jobs.probed_job(job, distance):
-            free = sorted(set(range(job.parallelism)) - self._services.jobs.busy_seats(job.job_id).keys())
+            free = sorted(set(job.seats) - self._services.jobs.busy_seats(job.job_id).keys())
             self._send([Token(job.job_id, seat, probe=True) for seat in free[:1]])
 
     def _stop(self, job: Job, _now: datetime) -> None:
@@ -148,7 +148,8 @@ class Steward:
 
     def _reopen(self, job: Job, _now: datetime) -> None:
         self._services.jobs.reopen_items(job.job_id, job.gen)
-        self._services.jobs.reopened_job(job.job_id, job.gen)
+        if self._services.jobs.reopened_job(job.job_id, job.gen):
+            self._send([Token(job.job_id, seat) for seat in job.seats])
 
     def _forget(self, jobs: Iterable[Job]) -> None:
         known = {job.job_id for job in jobs}
@@ -183,25 +184,30 @@ class Steward:
             self._watched.pop(job.job_id, None)
             return _Seats(frozenset(), None)
         busy = jobs.busy_seats(job.job_id)
-        return _Seats(frozenset(range(job.parallelism)) - busy.keys(), (upcoming, busy))
+        return _Seats(frozenset(job.seats) - busy.keys(), (upcoming, busy))
 
     def _lost_seats(self, job: Job, seats: _Seats, now: datetime, *, queue_is_short: bool) -> list[int]:
-        watch = self._watched.setdefault(job.job_id, _Watch())
-        moved = watch.progress != seats.progress
-        watch.progress = seats.progress
-        if moved or watch.still_since is None:
-            watch.still_since, watch.still_seconds = now, STILL_SECONDS
-        watch.free_ticks = (
-            {seat: watch.free_ticks.get(seat, 0) + 1 for seat in seats.free} if queue_is_short else {}
-        )
-        needed = FREE_TICKS_MOVING if moved else FREE_TICKS_IDLE
-        lost = sorted(seat for seat, ticks in watch.free_ticks.items() if ticks >= needed)
-        if not lost and (now - watch.still_since).total_seconds() >= watch.still_seconds:
-            watch.still_since, watch.still_seconds = now, min(watch.still_seconds * 2, STILL_SECONDS_MAX)
-            lost = sorted(seats.free)
+        watch = self._watched.setdefault(job.job_id, _Watch(now))
+        if watch.progress != seats.progress:
+            watch.progress, watch.moved_at, watch.still = seats.progress, now, STILL
+        since = watch.free_since
+        watch.free_since = {seat: since.get(seat, now) for seat in seats.free} if queue_is_short else {}
+        lost = self._free_too_long(watch, now) or self._all_if_still(watch, seats, now)
         for seat in lost:
-            watch.free_ticks.pop(seat, None)
+            watch.free_since.pop(seat, None)
         return lost
+
+    def _free_too_long(self, watch: _Watch, now: datetime) -> list[int]:
+        unit = self._services.rules.lost_token_seconds
+        idle = (now - watch.moved_at).total_seconds() >= FREE_IDLE * unit
+        needed = timedelta(seconds=unit * (FREE_IDLE if idle else FREE_MOVING))
+        return sorted(seat for seat, since in watch.free_since.items() if now - since >= needed)
+
+    def _all_if_still(self, watch: _Watch, seats: _Seats, now: datetime) -> list[int]:
+        if (now - watch.moved_at).total_seconds() < watch.still * self._services.rules.lost_token_seconds:
+            return []
+        watch.moved_at, watch.still = now, min(watch.still * 2, STILL_MAX)
+        return sorted(seats.free)
 
     def _send(self, tokens: Iterable[Token]) -> bool:
         tokens = tuple(tokens)

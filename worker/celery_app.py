@@ -1,6 +1,6 @@
 """The Celery application: built by a function, configured from settings, with this project's tasks and no others."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from celery import Celery, signals
@@ -11,10 +11,12 @@ from config.logging import configure_logging
 from config.settings import Settings
 from tasks.registry import START_SCHEDULED, register
 from worker import guarded_redis
-from worker.process import WorkerProcess
+
+if TYPE_CHECKING:
+    from worker.process import WorkerProcess
 
 
-def create_app(settings: Settings) -> Celery:
+def create_sending_app(settings: Settings) -> Celery:
     """For those who only send messages or look at the queue: steward, API, beat, Flower."""
     guarded_redis.install()
     app = Celery("trimtab", set_as_current=False)
@@ -25,14 +27,16 @@ def create_app(settings: Settings) -> Celery:
 
 def create_worker_app(settings: Settings) -> Celery:
     """For a process that works: with the tasks, and the signals that open and close what they need."""
-    app = create_app(settings)
+    from worker.process import WorkerProcess  # noqa: PLC0415 - who only sends needs nothing of what works
+
+    app = create_sending_app(settings)
     process = WorkerProcess(settings, app)
     register(app, process)
     _connect_signals(process, settings)
     return app
 
 
-def _connect_signals(process: WorkerProcess, settings: Settings) -> None:
+def _connect_signals(process: "WorkerProcess", settings: Settings) -> None:
     def start(**_sender: object) -> None:
         configure_logging(settings.log_level, settings.log_format)
         structlog.contextvars.clear_contextvars()

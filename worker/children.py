@@ -95,7 +95,11 @@ def wait_until(ready: Callable[[], bool], *, seconds: float, watched: Sequence[C
         time.sleep(0.05)
 
 
-class ChildDied(RuntimeError):
+class StackFailed(RuntimeError):
+    """The stack could not be brought up, or a part of it ended by itself; the message has that part's last words."""
+
+
+class ChildDied(StackFailed):
     def __init__(self, child: Child) -> None:
         super().__init__(
             f"{child.name} ended with status {child.process.returncode}; its last output:\n{child.last_words()}"

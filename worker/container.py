@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 
+import structlog
 from celery import Celery
 
 from adapters.results.kombu_queue import KombuQueuePublisher
 from adapters.results.redis_stream import RedisStreamPublisher
-from adapters.solver.cvxpy_solver import CvxpySolver
+from adapters.solver.deferred import DeferredSolver
 from adapters.stores.open import open_store
 from adapters.system_clock import SystemClock
 from adapters.upstream.build import sources_from_urls
@@ -37,6 +38,7 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
                 accounting=settings.accounting_url,
                 directory=settings.portfolios_url,
                 options=_http_options(settings),
+                correlation=_correlation_id,
             )
         )
         yield Services(
@@ -46,7 +48,7 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
             securities=sources.securities,
             accounting=sources.accounting,
             directory=sources.directory,
-            solver=CvxpySolver(time_limit_seconds=settings.solver_time_limit_seconds),
+            solver=DeferredSolver(time_limit_seconds=settings.solver_time_limit_seconds),
             publisher=build_publisher(settings, held),
             tokens=CeleryTokens(app),
             clock=SystemClock(),
@@ -69,6 +71,11 @@ def build_publisher(settings: Settings, held: ExitStack) -> OrderSetPublisher:
 def _rules(settings: Settings) -> Rules:
     """Every rule is the setting of the same name."""
     return Rules(**{rule.name: getattr(settings, rule.name) for rule in fields(Rules)})
+
+
+def _correlation_id() -> str | None:
+    """Of the job whose portfolio this thread works on, for the upstreams' own logs."""
+    return structlog.contextvars.get_contextvars().get("correlation_id")
 
 
 def _http_options(settings: Settings) -> HttpOptions:

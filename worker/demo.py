@@ -19,12 +19,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from adapters.inbound.cli.wiring import BookOptions
+from adapters.inbound.cli.wiring import BookOptions, DemoOptions
 from domain.money import parse_decimal, plain, total
 from domain.policy import Policy
 from tasks.verify_order_set import verify_order_set
+from worker.children import StackFailed
 from worker.in_process import InProcessStack
-from worker.stack import NoBroker, Stack, broker_binary
+from worker.loops import stop_on_signals
+from worker.stack import NoBroker, Stack, broker_binary, stop_when_orphaned
 
 MODEL_ID = "demo"
 # The book's targets add up to 95 %: with this floor the cash row often binds, so CVXPY has work to do.
@@ -32,6 +34,7 @@ CASH_FLOOR = "0.05"
 POLL_SECONDS = 0.1
 PUBLISH_SECONDS = 15.0
 ROWS_SHOWN = 12
+STOPPED_STATUS = 130
 _POLICY = Policy(cash_floor=Decimal(CASH_FLOOR))
 UNFINISHED = frozenset({"pending", "running", "delayed"})
 
@@ -155,8 +158,21 @@ def run_job(client: DemoClient, parallelism: int, stop: threading.Event, progres
 # ------------------------------------------------------------------------------------------------ the whole of it
 
 
+def run(options: DemoOptions) -> int:
+    """The exit status; 130 when it was stopped. Everything that was started is stopped in every case."""
+    stop = stop_on_signals()
+    stop_when_orphaned(stop)
+    try:
+        return demo(options.book, keep=options.keep, as_json=options.as_json, stop=stop)
+    except Stopped:
+        return STOPPED_STATUS
+    except StackFailed as failed:
+        Console(stderr=True).print(f"[red]{failed}[/red]")
+        return 1
+
+
 def demo(book: BookOptions, *, keep: bool, as_json: bool, stop: threading.Event) -> int:
-    """Run it; the exit status. Whatever happens, everything that was started is stopped.
+    """Status 1 when something was not as promised.
 
     With ``as_json`` the last line on standard output is the report; all else goes to standard error.
     """
@@ -183,7 +199,9 @@ def _stack(folder: Path, book: BookOptions, console: Console) -> Stack | InProce
             f"[yellow]{missing}. Running as one process on memory://: no crash recovery to see.[/yellow]"
         )
         return InProcessStack(folder, book)
-    console.print(f"Starting broker, sandbox, API, steward and worker; their logs are in {folder}")
+    console.print(
+        f"Starting broker, sandbox, API, steward and worker; their logs are in {folder}", soft_wrap=True
+    )
     return Stack(state_dir=folder, book=book, parts=("steward",))
 
 
@@ -202,13 +220,16 @@ def _rebalance(
 def _say_what_next(console: Console, stack: Stack | InProcessStack, finished: Finished) -> None:
     portfolio_id = _interesting(finished.results)[0]["portfolio_id"]
     job_id = finished.job["job_id"]
+    job_url = f"{stack.api_url}/api/v1/jobs/{job_id}"
     console.print(
-        "\nLook further: [bold]trimtab demo --keep[/bold] leaves the stack running; then, in another terminal,\n"
-        f"  curl {stack.api_url}/api/v1/jobs/{job_id}\n"
-        f"  curl {stack.api_url}/api/v1/jobs/{job_id}/items/{portfolio_id}\n"
+        "\nLook further: `trimtab demo --keep` leaves the stack running; then, in another terminal,\n"
+        f"  curl {job_url}\n"
+        f"  curl {job_url}/items/{portfolio_id}\n"
         f"  TRIMTAB_STATE_DIR={stack.state_dir} trimtab results {job_id}\n"
         f"  TRIMTAB_STATE_DIR={stack.state_dir} trimtab orders --json\n"
-        "or [bold]trimtab up[/bold] for a stack that stays, and [bold]trimtab solve FILE[/bold] for one portfolio."
+        "or `trimtab up` for a stack that stays, and `trimtab solve FILE` for one portfolio.",
+        soft_wrap=True,  # a command that is cut cannot be pasted
+        highlight=False,
     )
 
 
@@ -287,9 +308,8 @@ def show(console: Console, finished: Finished, outcome: DemoReport) -> None:
 
 
 def _portfolios(items: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(
-        title=f"Portfolios (first {min(len(items), ROWS_SHOWN)} of {len(items)})", title_justify="left"
-    )
+    title = f"Portfolios ({min(len(items), ROWS_SHOWN)} of {len(items)}, the rarest outcomes first)"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name, justify in _COLUMNS:
         table.add_column(name, justify=justify, no_wrap=True)
     for item in _interesting(items)[:ROWS_SHOWN]:
@@ -297,15 +317,15 @@ def _portfolios(items: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+# Narrow enough for 80 characters.
 _COLUMNS: tuple[tuple[str, Any], ...] = (
     ("portfolio", "left"),
     ("outcome", "left"),
-    ("market value", "right"),
-    ("drift before", "right"),
-    ("drift after", "right"),
+    ("drift", "right"),
+    ("after", "right"),
     ("orders", "right"),
     ("cash after", "right"),
-    ("proof", "left"),
+    ("proof or reason", "left"),
 )
 
 
@@ -319,14 +339,13 @@ def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
     result = item["result"] or {}
     proof = result.get("proof")
     return (
-        item["portfolio_id"],
-        f"{item['outcome']}" if item["outcome"] == "traded" else f"{item['outcome']}: {item['reason']}",
-        _money(result.get("market_value")),
+        f"{item['portfolio_id'][:8]}…",
+        item["outcome"],
         _share(result.get("drift_before"), result.get("market_value")),
         _share(result.get("drift_after"), result.get("market_value")),
         str(len(result.get("orders", ()))),
         _money(result.get("cash_after")),
-        f"{proof['method']}, gap {proof['gap']}" if proof else "-",
+        f"{proof['method']}, gap {proof['gap']}" if proof and result["orders"] else item["reason"],
     )
 
 
@@ -336,9 +355,9 @@ def _money(amount: str | None) -> str:
 
 def _share(drift: str | None, market_value: str | None) -> str:
     """A drift as a percentage of market value."""
-    if drift is None or market_value is None:
+    if drift is None or market_value is None or not parse_decimal(market_value):
         return "-"
-    return f"{parse_decimal(drift) / parse_decimal(market_value):.3%}"
+    return f"{parse_decimal(drift) / parse_decimal(market_value):.2%}"
 
 
 def _summary(outcome: DemoReport) -> Table:

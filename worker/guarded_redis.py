@@ -21,6 +21,9 @@ log = structlog.get_logger(__name__)
 
 STRAYS_KEPT = 1000
 
+# Answers to `ping` and `inspect` come on queues of their own; they are messages of kombu, but no tasks.
+CONTROL_QUEUES = ".pidbox"
+
 
 def install() -> None:
     """Make ``redis://``, ``rediss://`` and ``redis+socket://`` brokers use this transport. Repeatable."""
@@ -29,19 +32,23 @@ def install() -> None:
         transport._transport_cache.pop(scheme, None)  # type: ignore[attr-defined]  # noqa: SLF001 - kombu has no other way
 
 
-def is_envelope(message: object) -> bool:
+def is_envelope(message: object, *, control: bool = False) -> bool:
     """Whether Celery can take this message apart. What the task then makes of its arguments is its own matter."""
     match message:
         case {
             "body": str(body),
-            "headers": {"id": str(), "task": str()},
+            "headers": dict(headers),
             "content-type": str(),
             "content-encoding": str(),
             "properties": {"delivery_tag": str(), "delivery_info": dict(), **properties},
         }:
-            return _decodes(body, properties.get("body_encoding"))
+            return _decodes(body, properties.get("body_encoding")) and (control or _names_a_task(headers))
         case _:
             return False
+
+
+def _names_a_task(headers: dict[str, object]) -> bool:
+    return isinstance(headers.get("id"), str) and isinstance(headers.get("task"), str)
 
 
 def _decodes(body: str, encoding: object) -> bool:
@@ -66,7 +73,7 @@ class GuardedChannel(redis.Channel):
             queue = bytes_to_str(key).rsplit(self.sep, 1)[0]
             self._queue_cycle.rotate(queue)  # type: ignore[attr-defined]  # the stubs leave it out
             message = _parse(item)
-            if not is_envelope(message):
+            if not is_envelope(message, control=queue.endswith(CONTROL_QUEUES)):
                 self._set_aside(queue, item)
                 raise Empty
             self.connection._deliver(message, queue)  # noqa: SLF001 - as the method this stands for does

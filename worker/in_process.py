@@ -22,7 +22,7 @@ from adapters.inbound.cli.wiring import BookOptions
 from adapters.sandbox.app import create_app as create_sandbox
 from adapters.sandbox.book import Book
 from config.settings import Settings, load_settings
-from worker.celery_app import create_app, create_worker_app
+from worker.celery_app import create_sending_app, create_worker_app
 from worker.children import wait_until
 from worker.container import build_services
 from worker.loops import run_steward
@@ -77,7 +77,7 @@ class InProcessStack:
         settings = load_settings(
             **self.settings, worker_pool="solo", worker_concurrency=1, sqlite_synchronous="off"
         )
-        services = held.enter_context(build_services(settings, create_app(settings)))
+        services = held.enter_context(build_services(settings, create_sending_app(settings)))
         services.jobs.prepare()
         self.api_url = _serve(create_api(services, ApiOptions(version="in-process")), held)
         stop = threading.Event()

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from config.settings import Settings
 from domain.errors import StoreUnavailable
+from domain.ports import JobStore
 from tasks.services import Services
 from tasks.steward import Steward
 
@@ -26,6 +27,20 @@ def stop_on_signals() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def prepare_store(jobs: JobStore, stop: threading.Event) -> None:
+    """Create what is missing in the store. A process may start before its store: it waits, longer each time."""
+    wait = 0.5
+    while not stop.is_set():
+        try:
+            jobs.prepare()
+        except StoreUnavailable as error:
+            log.warning("store.not_there_yet", error=str(error), again_in_seconds=wait)
+            stop.wait(wait)
+            wait = min(wait * 2, STORE_OUT_WAIT_MAX_SECONDS)
+        else:
+            return
 
 
 def run_steward(services: Services, tick_seconds: float, stop: threading.Event) -> None:

@@ -10,14 +10,16 @@ def redis_client(url: str) -> Redis:
 
     RESP2 on purpose: replies keep the shape every server from Redis 7 on gives.
     """
+    url = _redis_py_url(url)
+    tcp_only = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return Redis.from_url(
-        _redis_py_url(url),
+        url,
         protocol=2,
         socket_timeout=10,
         socket_connect_timeout=5,
-        socket_keepalive=True,
         health_check_interval=10,
         client_name="trimtab",
+        **tcp_only,
     )
 
 

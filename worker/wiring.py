@@ -1,29 +1,23 @@
-"""What the command line needs, from settings: the one implementation of `adapters.inbound.cli.wiring.Wiring`."""
+"""What the command line needs, from settings: the one implementation of `adapters.inbound.cli.wiring.Wiring`.
+
+Each method imports what it needs: a command pays for no library it does not use (CVXPY alone takes a second).
+"""
+
+# ruff: noqa: PLC0415 - see above
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing, contextmanager
 from functools import cached_property
-from importlib.metadata import version
 
-import httpx
 from pydantic import ValidationError
 
 from adapters.inbound.cli.wiring import DemoOptions, Probe, SandboxOptions, UpOptions
-from adapters.results.redis_stream import RedisStreamReader
-from adapters.solver.cvxpy_solver import CvxpySolver
 from config.logging import configure_logging
-from config.settings import Settings, load_settings
-from domain.errors import Invalid, NotFound
-from domain.ids import ItemId
+from config.settings import Settings, UnknownSetting, load_settings
+from domain.errors import Invalid, Unavailable
 from domain.ports import Solver
 from tasks.services import Services
-from worker import processes
-from worker.celery_app import create_app
-from worker.container import build_services
-from worker.demo import Stopped, demo
-from worker.loops import stop_on_signals
-from worker.redis_client import is_redis, redis_client
-from worker.stack import Stack, stop_when_orphaned
+from worker import __version__
 
 WORKERS_ANSWER_SECONDS = 2.0
 
@@ -33,19 +27,30 @@ class SettingsWiring:
 
     @property
     def version(self) -> str:
-        return version("trimtab")
+        return __version__
 
     @cached_property
     def settings(self) -> Settings:
         return _load()
 
-    def services(self) -> AbstractContextManager[Services]:
-        return build_services(self.settings, create_app(self.settings))
+    @contextmanager
+    def services(self) -> Iterator[Services]:
+        from worker.celery_app import create_sending_app
+        from worker.container import build_services
+
+        with build_services(self.settings, create_sending_app(self.settings)) as services:
+            services.jobs.prepare()
+            yield services
 
     def solver(self) -> Solver:
+        from adapters.solver.cvxpy_solver import CvxpySolver
+
         return CvxpySolver(time_limit_seconds=self.settings.solver_time_limit_seconds)
 
     def order_sets(self, *, follow: bool) -> Iterator[bytes]:
+        from adapters.results.redis_stream import RedisStreamReader
+        from worker.redis_client import is_redis, redis_client
+
         url = self.settings.effective_results_url
         if not is_redis(url):
             raise Invalid("the result queue is no Redis stream: read it with your broker's own consumer")
@@ -109,53 +114,59 @@ class SettingsWiring:
         return f"{_without_secret(self.settings.broker_url.get_secret_value())}, {waiting} tokens waiting"
 
     def _look_at_workers(self) -> str:
-        answers = create_app(self.settings).control.ping(timeout=WORKERS_ANSWER_SECONDS)
+        from worker.celery_app import create_sending_app
+
+        answers = create_sending_app(self.settings).control.ping(timeout=WORKERS_ANSWER_SECONDS)
         if not answers:
-            raise NotFound("worker", ItemId("any"))
+            raise Unavailable("workers", f"none answered within {WORKERS_ANSWER_SECONDS:g} s")
         return f"{len(answers)} answer"
 
     # -------------------------------------------------------------------------------------------- processes
 
     def api(self, *, host: str | None, port: int | None) -> None:
-        processes.api(self._started(api_host=host, api_port=port))
+        from worker.processes import api
+
+        api.run(self._started(api_host=host, api_port=port))
 
     def worker(self, *, concurrency: int | None) -> None:
-        processes.worker(self._started(worker_concurrency=concurrency))
+        from worker.processes import worker
+
+        worker.run(self._started(worker_concurrency=concurrency))
 
     def steward(self) -> None:
-        processes.steward(self._started())
+        from worker.processes import steward
+
+        steward.run(self._started())
 
     def requests(self) -> None:
-        processes.requests(self._started())
+        from worker.processes import requests
+
+        requests.run(self._started())
 
     def beat(self) -> None:
-        processes.beat(self._started())
+        from worker.processes import beat
+
+        beat.run(self._started())
 
     def flower(self, *, host: str | None, port: int | None) -> None:
-        processes.flower(self._started(flower_host=host, flower_port=port))
+        from worker.processes import flower
+
+        flower.run(self._started(flower_host=host, flower_port=port))
 
     def sandbox(self, options: SandboxOptions) -> None:
-        processes.sandbox(self._started(sandbox_host=options.host, sandbox_port=options.port), options.book)
+        from worker.processes import sandbox
+
+        sandbox.run(self._started(sandbox_host=options.host, sandbox_port=options.port), options.book)
 
     def up(self, options: UpOptions) -> int:
-        stop = stop_on_signals()
-        given = {} if options.concurrency is None else {"worker_concurrency": str(options.concurrency)}
-        stack = Stack(
-            state_dir=self.settings.state_dir,
-            book=options.book,
-            api_port=self.settings.api_port if options.port is None else options.port,
-            settings=given,
-            with_sandbox=options.sandbox,
-        )
-        return processes.up(stack, stop)
+        from worker.up import up
+
+        return up(self.settings, options)
 
     def demo(self, options: DemoOptions) -> int:
-        stop = stop_on_signals()
-        stop_when_orphaned(stop)
-        try:
-            return demo(options.book, keep=options.keep, as_json=options.as_json, stop=stop)
-        except Stopped:
-            return 130
+        from worker.demo import run
+
+        return run(options)
 
     def _started(self, **given: object) -> Settings:
         """The settings of a process, with what its command line gave, and its logs set up."""
@@ -167,6 +178,8 @@ class SettingsWiring:
 def _load(**given: object) -> Settings:
     try:
         return load_settings(**given)
+    except UnknownSetting as error:
+        raise Invalid(str(error)) from None
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()
@@ -178,8 +191,10 @@ def _look_at_upstream(url: str) -> str:
     """Any HTTP answer means somebody is there; what it answers is the business of the calls themselves."""
     if not url.startswith("http"):
         return url
+    import httpx
+
     status = httpx.get(url, timeout=3).status_code
-    return f"{url} answers ({status} at /)"
+    return f"{_without_secret(url)} answers ({status} at /)"
 
 
 def _without_secret(url: str) -> str:

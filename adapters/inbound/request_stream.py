@@ -86,6 +86,7 @@ class RequestStream:
                 delay = min(2 * delay, self._options.max_delay_seconds)
             else:
                 delay = self._options.first_delay_seconds
+        self._leave()
 
     def consume_once(self, stop: threading.Event) -> int:
         """One round: what is owed, what dead consumers left, what is new. How many entries were dealt with.
@@ -104,6 +105,18 @@ class RequestStream:
                 handled += 1
         self._owes = False
         return handled
+
+    def _leave(self) -> None:
+        """Take our name out of the group, so that restarts leave no list of the dead behind.
+
+        Only with nothing in hand: deleting a consumer forgets what it holds, and then nobody would claim it.
+        """
+        stream, group, consumer = self._options.stream, self._options.group, self._options.consumer
+        try:
+            if not self._client.xpending_range(stream, group, "-", "+", 1, consumername=consumer):
+                self._client.xgroup_delconsumer(stream, group, consumer)
+        except RedisError as error:
+            _log.warning("requests_left_name", consumer=consumer, cause=str(error))
 
     # -------------------------------------------------------------------------------------------- reading
 

@@ -5,6 +5,7 @@ The JSON readers of pydantic-core and orjson go through a binary float and lose 
 """
 
 import json
+from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
@@ -90,11 +91,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if not name.isascii():  # none of ours has any; half a surrogate pair could not even be told back
             raise _RefusedError(f"no field is called {printable(name)!r}")
     if len(members) != len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise _RefusedError(f"the name {printable(name)!r} appears twice in one object")
-            seen.add(name)
+        doubled, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise _RefusedError(f"the name {printable(doubled)!r} appears twice in one object")
     return members
 
 

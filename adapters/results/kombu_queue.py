@@ -22,7 +22,7 @@ class KombuQueuePublisher:
         self._connection = Connection(url, transport_options={"confirm_publish": True}, connect_timeout=5)
         self._queue = Queue(queue, durable=True, routing_key=queue)
         self._lock = threading.Lock()  # an AMQP connection is not for several threads
-        self._errors: tuple[type[Exception], ...] = (
+        self._errors: tuple[type[BaseException], ...] = (
             OperationalError,
             OSError,
             *self._connection.connection_errors,

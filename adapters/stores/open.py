@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import unquote
 
+from adapters.stores.mongo import MongoStore
 from adapters.stores.sqlite import SqliteStore, Synchronous
 from domain.errors import Invalid
 from domain.ports import JobStore, ModelStore
@@ -29,8 +30,8 @@ def open_store(url: str, *, synchronous: str = "full", timeout_seconds: float = 
     Raises:
         Invalid: another scheme, no path, or an unknown ``synchronous``.
     """
-    scheme = url.partition("://")[0]
-    opener = _OPENERS.get(scheme)
+    scheme, separator, _ = url.partition("://")
+    opener = _OPENERS.get(scheme) if separator else None
     if opener is None:
         raise Invalid(
             f"cannot open a store at {scheme}://: use {', '.join(f'{known}://' for known in _OPENERS)}"
@@ -49,4 +50,10 @@ def _sqlite(url: str, synchronous: str, timeout_seconds: float) -> Store:
     return SqliteStore(Path(path), synchronous=Synchronous(synchronous), timeout_seconds=timeout_seconds)
 
 
-_OPENERS: Mapping[str, Callable[[str, str, float], Store]] = MappingProxyType({"sqlite": _sqlite})
+def _mongo(url: str, _synchronous: str, timeout_seconds: float) -> Store:
+    return MongoStore(url, timeout_seconds=timeout_seconds)
+
+
+_OPENERS: Mapping[str, Callable[[str, str, float], Store]] = MappingProxyType(
+    {"sqlite": _sqlite, "mongodb": _mongo, "mongodb+srv": _mongo}
+)

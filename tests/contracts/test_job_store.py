@@ -434,6 +434,42 @@ def test_a_claim_takes_the_lowest_pending_item_and_its_inline_data(store: Store)
     assert store.claim(JOB_ID, 0, OWNER) is ClaimMiss.NOTHING_PENDING
 
 
+@pytest.mark.parametrize("seat", [0, 1])
+def test_what_an_outage_gave_back_comes_after_all_others_and_least_often_first(
+    store: Store, seat: int
+) -> None:
+    expanded(store, n=4, parallelism=1)
+
+    def give_back_next() -> int:
+        item = claimed(store, seat=seat)
+        assert store.next_pending(JOB_ID) != item.item_id
+        store.give_back(item.item_id, item.fence, "its record is out", delay_seconds=-1)
+        assert store.wake_items() == 1
+        return item.given_back
+
+    assert [give_back_next() for _ in range(6)] == [0, 0, 0, 0, 1, 1]
+    upcoming = store.next_pending(JOB_ID)
+    last = [claimed(store, seat=other) for other in range(10, 14)]
+    assert [item.given_back for item in last] == [1, 1, 2, 2]
+    assert upcoming in {item.item_id for item in last[:2]}
+    assert store.next_pending(JOB_ID) is None
+    assert store.next_pending(UNKNOWN) is None
+
+
+def test_one_item_that_is_always_given_back_does_not_stand_before_another_seats_items(store: Store) -> None:
+    expanded(store, n=4, parallelism=2)
+    bad = claimed(store, seat=0)
+    store.give_back(bad.item_id, bad.fence, "its record is out", delay_seconds=-1)
+    store.wake_items()
+    taken = []
+    for _ in range(3):
+        item = claimed(store, seat=0)
+        taken.append(item.item_id)
+        store.finish(finish_of(item))
+    assert bad.item_id not in taken
+    assert store.next_pending(JOB_ID) == bad.item_id
+
+
 def test_every_seat_finds_every_pending_item(store: Store) -> None:
     expanded(store, n=5, parallelism=4)
     assert {claimed(store, seat=seat).seq for seat in (3, 1, 0, 2)} <= set(range(5))
@@ -447,7 +483,7 @@ def test_a_claim_on_a_busy_seat_takes_nothing(store: Store) -> None:
     assert store.claim(JOB_ID, 3, "worker-2") is ClaimMiss.SEAT_BUSY
     assert store.count_items(JOB_ID) == {"running": 1, "pending": 1}
     assert store.get_item(first.item_id) == first
-    assert set(store.busy_seats(JOB_ID)) == {3}
+    assert store.busy_seats(JOB_ID) == {3: first.item_id}
 
 
 def test_the_same_seat_of_another_job_is_free(store: Store) -> None:
@@ -539,7 +575,7 @@ def test_a_finished_item_has_its_answer_and_an_order_set_that_is_due(store: Stor
     assert (item.result, item.order_set, item.reason) == (finish.result, finish.order_set, finish.reason)
     assert item.out is Out.DUE
     assert item.seat is None
-    assert set(store.busy_seats(JOB_ID)) == set()
+    assert store.busy_seats(JOB_ID) == {}
 
 
 def test_a_finish_is_repeated_and_known_as_its_own(store: Store) -> None:
@@ -805,7 +841,7 @@ def test_eight_threads_on_eight_seats_hold_eight_items(store: Store) -> None:
 
     items = together([claim(seat) for seat in range(8)])
     assert len({item.item_id for item in items}) == 8
-    assert set(store.busy_seats(JOB_ID)) == set(range(8))
+    assert store.busy_seats(JOB_ID) == {item.seat: item.item_id for item in items}
     assert store.count_items(JOB_ID) == {"running": 8}
 
 
@@ -839,14 +875,14 @@ def test_a_store_in_use_works_on_in_forked_children_and_in_their_parent(store: S
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         got = pool.submit(claim_in_forked_children, store_url, JOB_ID, range(4)).result()
     assert sorted(got) == sorted(item.item_id for item in store.list_items(JOB_ID))
-    assert set(store.busy_seats(JOB_ID)) == set(range(4))
+    assert store.busy_seats(JOB_ID).keys() == set(range(4))
 
 
 def test_two_stores_on_one_database_see_each_other(store: Store, store_url: str) -> None:
     expanded(store)
     other = open_store(store_url)
     item = claimed(other)
-    assert set(store.busy_seats(JOB_ID)) == {0}
+    assert store.busy_seats(JOB_ID) == {0: item.item_id}
     assert store.finish(finish_of(item))
     assert other.get_item(item.item_id).state is ItemState.TRADED
     other.close()

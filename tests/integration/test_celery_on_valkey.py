@@ -15,7 +15,7 @@ from domain.ids import JobId
 from domain.ports import Token
 from tasks.registry import register
 from tests.support.waiting import eventually
-from worker.celery_app import create_app
+from worker.celery_app import create_sending_app
 from worker.redis_client import redis_client
 from worker.tokens import CeleryTokens
 
@@ -48,7 +48,7 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Celery]:
-    app = create_app(settings)
+    app = create_sending_app(settings)
     yield app
     app.close()
 
@@ -98,6 +98,15 @@ BAD_BODY = (
     b' "content-encoding": "utf-8",'
     b' "properties": {"delivery_tag": "t", "delivery_info": {}, "body_encoding": "base64"}}'
 )
+
+
+def test_a_worker_answers_a_ping_through_the_guard(app: Celery) -> None:
+    with working(app):
+        answers = eventually(lambda: app.control.ping(timeout=1.0) or [], bool, seconds=20)
+
+    assert list(answers[0].values()) == [{"ok": "pong"}]
+
+
 STRAYS = (
     b"rebalance everything",
     b"[1, 2, 3]",
@@ -120,7 +129,7 @@ def test_stray_messages_are_set_aside_and_the_worker_goes_on(app: Celery, client
 
 
 def test_a_broker_that_is_away_is_told_as_such(tmp_path: Path) -> None:
-    app = create_app(load_settings(broker_url="redis://127.0.0.1:1/0", state_dir=tmp_path))
+    app = create_sending_app(load_settings(broker_url="redis://127.0.0.1:1/0", state_dir=tmp_path))
     queue = CeleryTokens(app)
 
     with pytest.raises(BrokerUnavailable):

@@ -34,6 +34,7 @@ SHORT_RULES = Rules(
     outage_delay_seconds=0.001,
     max_delay_seconds=0.002,
     due_after_seconds=0.02,
+    lost_token_seconds=0.01,
 )
 
 

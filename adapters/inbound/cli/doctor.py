@@ -97,7 +97,9 @@ def local_probes(wiring: Wiring) -> tuple[Probe, ...]:
     """What can be checked without any service."""
     return (
         Probe(name="python", look=_python, remedy="install Python 3.11 or newer"),
-        Probe(name="libraries", look=_libraries, remedy="install again: make demo, or pip install trimtab"),
+        Probe(
+            name="libraries", look=library_versions, remedy="install again: make demo, or pip install trimtab"
+        ),
         Probe(
             name="solver",
             look=lambda: solve_tiny(wiring.solver()),
@@ -112,9 +114,14 @@ def _python() -> str:
     return f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
 
 
-def _libraries() -> str:
+def library_versions(names: Sequence[str] = _LIBRARIES) -> str:
+    """What is installed.
+
+    Raises:
+        RuntimeError: something is not.
+    """
     found, missing = [], []
-    for name in _LIBRARIES:
+    for name in names:
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:

@@ -82,7 +82,11 @@ def _add_submit(app: typer.Typer, wiring: Wiring) -> None:
         """Submit a rebalance request. Status 1 when a watched job ends with errors or is cancelled."""
         asked = _Asked(model=model, portfolios=portfolio, parallelism=parallelism, dry_run=dry_run)
         command = parse_request(
-            asked.body(file), header_key=key, max_bytes=MAX_INPUT_BYTES, new_key=lambda: uuid.uuid4().hex
+            asked.body(file),
+            header_key=key,
+            max_bytes=MAX_INPUT_BYTES,
+            new_key=_new_id,
+            correlation_id=_new_id(),
         )
         with wiring.services() as services:
             submitted = submit_job(command, services)
@@ -161,6 +165,10 @@ def _add_jobs(app: typer.Typer, wiring: Wiring) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ submit
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
 
 import typer
-from pydantic import ValidationError
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +17,6 @@ from domain.errors import (
     Invalid,
     KeyReused,
     NotFound,
-    StaleVersion,
     TrimtabError,
     UpstreamUnavailable,
 )
@@ -42,8 +40,9 @@ class Exit(IntEnum):
 
 
 _REMEDIES: Mapping[type[TrimtabError], str] = {
+    Invalid: "",  # these two say in their message what must be otherwise
+    NotFound: "",
     KeyReused: "take another --key, or send the very same request again",
-    StaleVersion: "read it again and repeat the change",
     UpstreamUnavailable: "'trimtab doctor' shows what is out",
     BrokerUnavailable: "start one ('trimtab up'), or set TRIMTAB_BROKER_URL; 'trimtab doctor' checks every part",
     TrimtabError: "'trimtab doctor' checks every part",
@@ -63,9 +62,6 @@ def guarded(command: Callable[_P, _R]) -> Callable[_P, _R]:
             return command(*args, **kwargs)
         except TrimtabError as error:
             complain(error)
-        except ValidationError as error:  # settings are read when the wiring is first asked for something
-            first = error.errors(include_url=False)[0]
-            say(f"error: setting {'.'.join(str(step) for step in first['loc'])}: {first['msg']}")
         raise typer.Exit(Exit.USAGE)
 
     return run
@@ -83,13 +79,9 @@ def complain(error: TrimtabError) -> None:
 
 
 def _remedy(error: TrimtabError) -> str:
-    if isinstance(error, Invalid):
-        return ""  # its message says what must be otherwise
-    if error.code in _REMEDIES_BY_CODE:
-        return f"; {_REMEDIES_BY_CODE[error.code]}"
-    if isinstance(error, NotFound):
-        return ""
-    return f"; {next(_REMEDIES[kind] for kind in type(error).__mro__ if kind in _REMEDIES)}"
+    by_kind = next(_REMEDIES[kind] for kind in type(error).__mro__ if kind in _REMEDIES)
+    remedy = _REMEDIES_BY_CODE.get(error.code, by_kind)
+    return f"; {remedy}" if remedy else ""
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -102,7 +94,7 @@ def clean(value: object) -> str:
 
 def say(line: str) -> None:
     """A line for people on standard error: standard output carries results only."""
-    typer.echo(clean(line) if not line.startswith("  ") else f"  {clean(line.strip())}", err=True)
+    typer.echo(clean(line), err=True)
 
 
 def print_line(line: str | bytes) -> None:
@@ -121,14 +113,28 @@ def console(*, error: bool = False) -> Console:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
 ) -> None:
-    """Columns named in ``right`` hold numbers. Without a terminal: plain aligned text, one row a line."""
+    """The first column is an id and stays whole; those named in ``right`` hold numbers.
+
+    Without a terminal: plain aligned text, one row a line.
+    """
     screen = console()
     table = Table(box=SIMPLE_HEAD if screen.is_terminal else None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column == columns[0],
+        )
     for row in rows:
         table.add_row(*("" if cell is None else clean(cell) for cell in row))
-    screen.print(table)
+    if screen.is_terminal:
+        screen.print(table)
+        return
+    with screen.capture() as captured:
+        screen.print(table)
+    for line in captured.get().splitlines():
+        print_line(line.rstrip())
 
 
 # ------------------------------------------------------------------------------------------------ reading

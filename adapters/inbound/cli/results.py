@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -47,7 +49,7 @@ def _add_results(app: typer.Typer, wiring: Wiring) -> None:
             services.jobs.get_job(JobId(job))
             items = _items(JobId(job), tuple(outcome or ()), services)
             if as_json:
-                for item in _first(items, limit):
+                for item in islice(items, limit):
                     print_line(item_detail(item))
             else:
                 _print_results(items, limit or _ROWS_IN_A_TABLE)
@@ -64,19 +66,8 @@ def _add_orders(app: typer.Typer, wiring: Wiring) -> None:
     ) -> None:
         """Order sets as they stand on the result queue."""
         bodies = _of_job(wiring.order_sets(follow=follow), job)
-        if as_json:
-            for body, _ in bodies:
-                print_line(body)
-        elif follow:
-            for _, document in bodies:
-                for row in _order_rows(document):
-                    print_line("  ".join(clean(cell) for cell in row if cell is not None))
-        else:
-            print_table(
-                _ORDER_COLUMNS,
-                (row for _, document in bodies for row in _order_rows(document)),
-                right=("quantity", "price", "notional"),
-            )
+        with suppress(KeyboardInterrupt):  # the way to end --follow
+            _print_orders(bodies, follow=follow, as_json=as_json)
 
 
 # ------------------------------------------------------------------------------------------------ results
@@ -89,17 +80,10 @@ def _items(job_id: JobId, states: tuple[ItemState, ...], services: Services) -> 
         after = page[-1].seq
 
 
-def _first(items: Iterator[Item], limit: int | None) -> Iterator[Item]:
-    for number, item in enumerate(items):
-        if limit is not None and number >= limit:
-            return
-        yield item
-
-
 def _print_results(items: Iterator[Item], limit: int) -> None:
     print_table(
         ("portfolio", "outcome", "reason", "orders", "drift before", "drift after", "cash after", "gap"),
-        (_result_row(item) for item in _first(items, limit)),
+        (_result_row(item) for item in islice(items, limit)),
         right=("orders", "drift before", "drift after", "cash after", "gap"),
     )
     if next(items, None) is not None:
@@ -130,6 +114,20 @@ def _of_job(bodies: Iterator[bytes], job: str | None) -> Iterator[tuple[bytes, d
         document = json.loads(body)
         if job is None or document.get("job_id") == job:
             yield body, document
+
+
+def _print_orders(bodies: Iterator[tuple[bytes, dict[str, Any]]], *, follow: bool, as_json: bool) -> None:
+    """A table has to know all its rows first; what is followed is told line by line."""
+    if as_json:
+        for body, _ in bodies:
+            print_line(body)
+        return
+    rows = (row for _, document in bodies for row in _order_rows(document))
+    if not follow:
+        print_table(_ORDER_COLUMNS, rows, right=("quantity", "price", "notional"))
+        return
+    for row in rows:
+        print_line("  ".join(clean(cell) for cell in row if cell is not None))
 
 
 def _order_rows(document: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:

@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -87,11 +86,7 @@ def _answer(number: int, line: bytes | None, solver: Solver) -> tuple[bytes | st
     except TrimtabError as error:
         details = list(error.details) if isinstance(error, Invalid) else []
         fault = {"code": error.code, "message": str(error), "details": details}
-        return json.dumps({"line": number, "error": fault}, default=_text), False
-
-
-def _text(value: object) -> str:
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+        return json.dumps({"line": number, "error": fault}, default=str), False
 
 
 def _lines(source: str) -> Iterator[tuple[int, bytes | None]]:

@@ -70,13 +70,21 @@ class _Handle:
     def __init__(self, path: Path, synchronous: Synchronous, timeout_seconds: float) -> None:
         self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            with (
-                self.turn()
-            ):  # the change to WAL ignores SQLite's busy handler: let one process make it at a time
-                self.connection = _connect(path, synchronous, timeout_seconds)
+            self.connection = _connect(path, synchronous, timeout_seconds)
         except BaseException:
             os.close(self._lock_file)
             raise
+        try:
+            self._write_ahead()
+        except BaseException:
+            self.close()
+            raise
+
+    def _write_ahead(self) -> None:
+        """The change to WAL ignores SQLite's busy handler, so one process makes it at a time. The file remembers."""
+        if self.connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            with self.turn():
+                self.connection.execute("PRAGMA journal_mode = WAL")
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -100,7 +108,6 @@ def _connect(path: Path, synchronous: Synchronous, timeout_seconds: float) -> sq
     connection = sqlite3.connect(path, timeout=timeout_seconds, isolation_level=None, check_same_thread=False)
     try:
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
     except BaseException:
         connection.close()
@@ -119,6 +126,17 @@ class Database:
         self._idle: list[_Handle] = []
         self._in_use = 0
         _forks.watch(self)
+
+    def make_folder(self) -> None:
+        """Where the file is to stand.
+
+        Raises:
+            StoreUnavailable: it cannot be made.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(SERVICE, f"cannot make the folder of the file ({error})") from error
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

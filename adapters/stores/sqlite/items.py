@@ -25,12 +25,12 @@ _INSERT_INLINE = "INSERT INTO inlines (id, inline) VALUES (?, ?)"
 _CLAIM = statement(
     "UPDATE items SET state = {RUNNING}, seat = :seat, owner = :owner, fence = fence + 1, attempt = attempt + 1,"
     " not_before = NULL, touched = {NOW}"
-    " WHERE id = (SELECT id FROM items WHERE job_id = :job_id AND state IN ({ITEM_claim})"
-    " ORDER BY given_back, seq LIMIT 1)"
-    " RETURNING *"
+    " WHERE id = (SELECT id FROM items INDEXED BY items_to_claim WHERE job_id = :job_id"
+    " AND state = {ITEM_claim} ORDER BY given_back, seq LIMIT 1) RETURNING *"
 )
 _NEXT_PENDING = statement(
-    "SELECT item_id FROM items WHERE job_id = ? AND state IN ({ITEM_claim}) ORDER BY given_back, seq LIMIT 1"
+    "SELECT item_id FROM items INDEXED BY items_to_claim WHERE job_id = ? AND state = {ITEM_claim}"
+    " ORDER BY given_back, seq LIMIT 1"
 )
 _FINISH = statement(
     "UPDATE items SET state = :state, reason = :reason, out = :out, seat = NULL, touched = {NOW}"
@@ -79,6 +79,8 @@ _REOPEN = statement(
     " WHERE id IN (SELECT id FROM items WHERE job_id = :job_id AND state IN ({ITEM_reopen}) AND gen < :gen"
     " LIMIT :limit)"
 )
+_BUSY_SEATS = "SELECT seat, item_id FROM items WHERE job_id = ? AND seat IS NOT NULL"
+_COUNT = "SELECT state, count(*) FROM items WHERE job_id = ? GROUP BY state"
 _SELECT = (
     "SELECT items.*, inline, result, order_set"
     " FROM items LEFT JOIN inlines USING (id) LEFT JOIN results USING (id) WHERE "
@@ -218,9 +220,7 @@ class SqliteItems:
 
     def busy_seats(self, job_id: JobId) -> Mapping[int, ItemId]:
         with self._database.read() as db:
-            rows = db.execute(
-                "SELECT seat, item_id FROM items WHERE job_id = ? AND seat IS NOT NULL", (job_id,)
-            ).fetchall()
+            rows = db.execute(_BUSY_SEATS, (job_id,)).fetchall()
         return {row["seat"]: ItemId(row["item_id"]) for row in rows}
 
     def next_pending(self, job_id: JobId) -> ItemId | None:
@@ -281,10 +281,7 @@ class SqliteItems:
 
 
 def count_by_state(db: sqlite3.Connection, job_id: JobId) -> dict[str, int]:
-    rows = db.execute(
-        "SELECT state, count(*) FROM items WHERE job_id = ? GROUP BY state", (job_id,)
-    ).fetchall()
-    return dict(rows)
+    return dict(db.execute(_COUNT, (job_id,)).fetchall())
 
 
 def _item(row: dict[str, Any]) -> Item:

@@ -26,7 +26,7 @@ _INSERT = statement(
 )
 # Why it waited is over once it runs.
 _START = statement(
-    "UPDATE jobs SET state = {JOB_start_to}, started_at = coalesce(started_at, {NOW}),"
+    "UPDATE jobs SET state = {JOB_start_to}, started_at = {NOW},"
     " reason = NULL, probe_at = NULL, probes = 0 WHERE job_id = ? AND state IN ({JOB_start})"
 )
 _WAIT = statement(
@@ -66,6 +66,7 @@ class SqliteJobs:
     _database: Database
 
     def prepare(self) -> None:
+        self._database.make_folder()
         with self._database.write() as db:
             for table in TABLES:
                 db.execute(table)

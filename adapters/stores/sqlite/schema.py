@@ -117,7 +117,8 @@ CREATE TABLE IF NOT EXISTS items (
 );
 -- The bound: at most one running item on each seat of a job.
 CREATE UNIQUE INDEX IF NOT EXISTS items_by_seat ON items (job_id, seat) WHERE seat IS NOT NULL;
-CREATE INDEX IF NOT EXISTS items_by_state ON items (job_id, state, given_back, seq);
+CREATE INDEX IF NOT EXISTS items_by_state ON items (job_id, state, seq);
+CREATE INDEX IF NOT EXISTS items_to_claim ON items (job_id, given_back, seq) WHERE state = {PENDING};
 CREATE INDEX IF NOT EXISTS items_by_seq ON items (job_id, seq);
 CREATE INDEX IF NOT EXISTS items_in_work ON items (touched) WHERE state = {RUNNING};
 CREATE INDEX IF NOT EXISTS items_delayed ON items (not_before) WHERE state = {DELAYED};
