@@ -19,6 +19,9 @@ _SMALL = (
         outcomes=tuple(sorted(DECIDED_STATES)),
     ),
     Configuration(name="calm, stopped", n=2, workers=2, healing=False, cancels=1, deadlines=1),
+    Configuration(
+        name="calm, retried", attempts=1, faults=frozenset({Fault.ERROR}), healing=False, retries=1
+    ),
     # -- everything goes wrong
     Configuration(name="faults", workers=2, faults=ALL_FAULTS),
     Configuration(name="faults, two stewards", workers=2, stewards=2, faults=ALL_FAULTS),

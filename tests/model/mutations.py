@@ -216,6 +216,12 @@ CAUGHT = (
         caught="liveness",
     ),
     Mutation(
+        what="nobody sends tokens after a retry",
+        world="calm, retried",
+        off=("retry_sends_tokens",),
+        caught="liveness",
+    ),
+    Mutation(
         what="finish compares the fence but not the state",
         world="faults",
         off=("finish_compares_the_state",),
@@ -327,6 +333,11 @@ CAUGHT = (
 )
 
 HARMLESS = (
+    Mutation(
+        what="the other seats are left to the steward after an outage",
+        world="outage",
+        off=("resume_fills_the_seats",),
+    ),
     Mutation(
         what="the token is passed on during an outage", world="outage", off=("give_back_ends_the_token",)
     ),

@@ -140,7 +140,7 @@ def _expand(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     elif me.goal in _STOPPING:
         yield from _sweep(config, state, me._replace(phase=Phase.SWEEP, at=0))
     elif state.job.state in config.moves.job_sources["start"]:
-        sending = me._replace(phase=Phase.SEND, gen=NONE, at=0)
+        sending = IDLE._replace(phase=Phase.SEND)
         yield Step("start", _started(config, state), sending, move="start")
     else:
         yield Step("started already", state)
@@ -153,9 +153,9 @@ def _started(config: Configuration, state: State) -> State:
 
 
 def _send(config: Configuration, state: State, _me: Process) -> Iterator[Step]:
-    """The first tokens, one a seat, by whoever started the job."""
+    """The first tokens, one a seat, by whoever started the job or put it back to work."""
     if config.protocol.first_tokens_are_sent:
-        state = with_tokens(state, *(Token(seat) for seat in range(min(config.parallelism, config.n))))
+        state = with_tokens(state, *map(Token, config.seats))
     yield Step("send tokens", state)
 
 
@@ -166,7 +166,7 @@ def _repair(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """A free seat of a running job with something pending gets a token in the end."""
     if not (config.healing and config.protocol.steward_sends_tokens and any_in(state, _PENDING)):
         return
-    for seat in sorted(set(range(config.parallelism)) - busy_seats(state)):
+    for seat in sorted(set(config.seats) - busy_seats(state)):
         sent = with_tokens(state, Token(seat))
         if sent is not state:
             yield Step(f"send token {seat}", sent, me)
@@ -174,7 +174,7 @@ def _repair(config: Configuration, state: State, me: Process) -> Iterator[Step]:
 
 def _probe(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """One probe at a time on the lowest free seat. Its own crash between noting and sending is a lost token."""
-    free = sorted(set(range(config.parallelism)) - busy_seats(state))
+    free = sorted(set(config.seats) - busy_seats(state))
     if config.protocol.steward_probes and free and any_in(state, _PENDING):
         sent = with_tokens(state, Token(free[0], probe=True))
         if sent is not state:
@@ -264,11 +264,13 @@ def _next_reopened(config: Configuration, state: State, me: Process) -> int | No
 
 
 def _reopened(config: Configuration, state: State, me: Process) -> Iterator[Step]:
-    """J10."""
+    """J10; the tokens by whoever did it."""
     job = state.job
+    after = IDLE if config.protocol.reopen_items_before_the_job else me._replace(phase=Phase.REOPEN)
     if job.state in config.moves.job_sources["reopened"] and job.gen == me.gen:
         state = state._replace(job=job._replace(state=config.moves.job_target("reopened")))
-    after = IDLE if config.protocol.reopen_items_before_the_job else me._replace(phase=Phase.REOPEN)
+        if config.protocol.reopen_items_before_the_job and config.protocol.retry_sends_tokens:
+            after = IDLE._replace(phase=Phase.SEND)
     yield Step("reopened", state, after, move="reopened")
 
 

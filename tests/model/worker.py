@@ -237,11 +237,19 @@ def _passing(me: Process) -> Process:
 
 
 def _resume(config: Configuration, state: State, me: Process) -> Iterator[Step]:
-    """J6. A probe got through. It holds its item only for the property that says so."""
+    """J6. A probe got through; whoever resumed the job fills the other seats."""
     after = _to_publish(config, me) if config.protocol.resume_after_the_finish else me._replace(probe=False)
     if state.job.state in config.moves.job_sources["resume"]:
         state = state._replace(job=state.job._replace(state=config.moves.job_target("resume")))
+        if config.protocol.resume_after_the_finish and config.protocol.resume_fills_the_seats:
+            after = me._replace(phase=Phase.FILL)
     yield Step("resume", state, after, move="resume")
+
+
+def _fill(config: Configuration, state: State, me: Process) -> Iterator[Step]:
+    """The outage is over: the other seats get their tokens back."""
+    others = (Token(seat) for seat in config.seats if seat != me.seat)
+    yield Step("fill seats", with_tokens(state, *others), _to_publish(config, me))
 
 
 def _early_resume(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -313,6 +321,7 @@ _STEPS: Mapping[Phase, Callable[[Configuration, State, Process], Iterator[Step]]
     Phase.REPEAT: _finish,
     Phase.OUTBOX: _outbox,
     Phase.RESUME: _resume,
+    Phase.FILL: _fill,
     Phase.PUBLISH: _publish,
     Phase.MARK: _mark,
     Phase.PASS_ON: _pass_on,
