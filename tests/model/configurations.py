@@ -24,7 +24,7 @@ _SMALL = (
     ),
     # -- everything goes wrong
     Configuration(name="faults", workers=2, faults=ALL_FAULTS),
-    Configuration(name="faults, two stewards", workers=2, stewards=2, faults=ALL_FAULTS),
+    Configuration(name="faults, two stewards", workers=2, stewards=2, attempts=1, faults=ALL_FAULTS),
     Configuration(name="faults, two portfolios", n=2, faults=ALL_FAULTS),
     Configuration(name="faults, marks in batches", workers=2, faults=ALL_FAULTS, batched_marks=True),
     Configuration(
@@ -36,7 +36,7 @@ _SMALL = (
         parallelism=2,
         workers=2,
         attempts=1,
-        faults=_DEATHS | {Fault.DOUBLE},
+        faults=_DEATHS,
         expanded=True,
     ),
     Configuration(
@@ -85,9 +85,7 @@ _SMALL = (
         deadlines=1,
         retries=1,
     ),
-    Configuration(
-        name="deadline, outage, retry", stewards=2, attempts=1, outages=True, deadlines=1, retries=1
-    ),
+    Configuration(name="deadline, outage, retry", attempts=1, outages=True, deadlines=1, retries=1),
     # -- the upstream out
     Configuration(name="outage", n=2, workers=2, outages=True),
     Configuration(
@@ -97,7 +95,7 @@ _SMALL = (
         outages=True,
         deadlines=1,
     ),
-    Configuration(name="outage, faults", workers=2, faults=ALL_FAULTS, outages=True),
+    Configuration(name="outage, faults", workers=2, attempts=1, faults=ALL_FAULTS, outages=True),
     # -- the result queue
     Configuration(name="plain queue", workers=2, faults=ALL_FAULTS, add_once=False),
     Configuration(
@@ -109,6 +107,7 @@ _SMALL = (
 )
 
 _LARGE = (
+    Configuration(name="L0", workers=2, stewards=2, faults=ALL_FAULTS),
     Configuration(name="L1", n=2, workers=2, faults=ALL_FAULTS),
     Configuration(name="L2", n=2, parallelism=2, workers=2, attempts=1, faults=ALL_FAULTS),
     Configuration(name="L3", workers=2, stewards=2, faults=ALL_FAULTS, cancels=1),

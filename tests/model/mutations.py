@@ -102,7 +102,7 @@ CAUGHT = (
     ),
     Mutation(
         what="8 expiry compares the state but not the fence",
-        world="faults, two stewards",
+        world="cancel, two stewards",
         off=("expire_compares_the_fence",),
         caught="lease",
     ),
