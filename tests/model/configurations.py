@@ -95,7 +95,7 @@ _SMALL = (
         outages=True,
         deadlines=1,
     ),
-    Configuration(name="outage, faults", workers=2, attempts=1, faults=ALL_FAULTS, outages=True),
+    Configuration(name="outage, faults", workers=2, faults=_DEATHS | {Fault.LOSS}, outages=True),
     # -- the result queue
     Configuration(name="plain queue", workers=2, faults=ALL_FAULTS, add_once=False),
     Configuration(
@@ -107,35 +107,30 @@ _SMALL = (
 )
 
 _LARGE = (
-    Configuration(name="L0", workers=2, stewards=2, faults=ALL_FAULTS),
-    Configuration(name="L1", n=2, workers=2, faults=ALL_FAULTS),
-    Configuration(name="L2", n=2, parallelism=2, workers=2, attempts=1, faults=ALL_FAULTS),
-    Configuration(name="L3", workers=2, stewards=2, faults=ALL_FAULTS, cancels=1),
-    Configuration(name="L4", n=2, stewards=2, attempts=1, faults=ALL_FAULTS, retries=1, scanned_count=True),
-    Configuration(name="L5", n=2, parallelism=2, workers=2, outages=True),
-    Configuration(name="L6", stewards=2, faults=ALL_FAULTS, outages=True, cancels=1),
+    Configuration(name="L1", workers=2, stewards=2, faults=ALL_FAULTS),
+    Configuration(name="L2", workers=2, stewards=2, faults=ALL_FAULTS, cancels=1),
+    Configuration(name="L3", workers=2, faults=ALL_FAULTS, outages=True),
+    Configuration(name="L4", stewards=2, faults=ALL_FAULTS, outages=True, cancels=1),
     Configuration(
-        name="L7",
+        name="L5",
         stewards=2,
+        attempts=1,
         faults=ALL_FAULTS,
         outages=True,
         deadlines=1,
         retries=1,
-        attempts=1,
         expanded=True,
     ),
-    Configuration(name="L8", n=3, parallelism=2, workers=2, attempts=1, faults=_DEATHS, expanded=True),
-    Configuration(name="L9", n=2, parallelism=2, workers=3, attempts=1, faults=_DEATHS, expanded=True),
-    Configuration(
-        name="L10",
-        n=2,
-        workers=2,
-        faults=ALL_FAULTS,
-        expanded=True,
-        claim_order=ClaimOrder.BY_ID,
-        attempts=1,
-    ),
-    Configuration(name="L11", n=2, workers=2, faults=_DEATHS, batched_marks=True),
+    Configuration(name="L6", n=2, workers=2, faults=ALL_FAULTS),
+    Configuration(name="L7", n=2, workers=2, faults=_DEATHS, batched_marks=True),
+    Configuration(name="L8", n=2, workers=2, attempts=1, faults=ALL_FAULTS, claim_order=ClaimOrder.BY_ID),
+    Configuration(name="L9", n=2, stewards=2, attempts=1, faults=ALL_FAULTS, retries=1, scanned_count=True),
+    Configuration(name="L10", n=2, parallelism=2, workers=2, attempts=1, faults=ALL_FAULTS),
+    Configuration(name="L11", n=2, parallelism=2, workers=2, faults=ALL_FAULTS, expanded=True),
+    Configuration(name="L12", n=2, parallelism=2, workers=2, outages=True),
+    Configuration(name="L13", n=2, parallelism=2, workers=3, attempts=1, faults=_DEATHS),
+    Configuration(name="L14", n=3, parallelism=2, workers=2, attempts=1, faults=_DEATHS, expanded=True),
+    Configuration(name="L15", n=2, workers=2, stewards=2, attempts=1, faults=_DEATHS, cancels=1),
 )
 
 SMALL: Mapping[str, Configuration] = {config.name: config for config in _SMALL}
