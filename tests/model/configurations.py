@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from domain.item import DECIDED_STATES
-from tests.model.states import ALL_FAULTS, ClaimOrder, Configuration, Fault
+from tests.model.states import ALL_FAULTS, ClaimOrder, Configuration, Fault, Protocol
 
 _DEATHS = frozenset({Fault.CRASH, Fault.LAPSE})
 
@@ -24,7 +24,13 @@ _SMALL = (
     ),
     # -- everything goes wrong
     Configuration(name="faults", workers=2, faults=ALL_FAULTS),
-    Configuration(name="faults, two stewards", workers=2, stewards=2, attempts=1, faults=ALL_FAULTS),
+    Configuration(
+        name="faults, two stewards",
+        workers=2,
+        stewards=2,
+        attempts=1,
+        faults=_DEATHS | {Fault.ERROR, Fault.REPLY},
+    ),
     Configuration(name="faults, two portfolios", n=2, faults=ALL_FAULTS),
     Configuration(name="faults, marks in batches", workers=2, faults=ALL_FAULTS, batched_marks=True),
     Configuration(
@@ -54,7 +60,7 @@ _SMALL = (
     Configuration(name="cancel", n=2, faults=frozenset({Fault.CRASH, Fault.ERROR}), cancels=1),
     Configuration(name="cancel, two stewards", stewards=2, faults=ALL_FAULTS, cancels=1),
     # -- retried
-    Configuration(name="retry", stewards=2, attempts=1, faults=ALL_FAULTS, retries=1),
+    Configuration(name="retry", stewards=2, attempts=1, faults=_DEATHS | {Fault.ERROR}, retries=1),
     Configuration(
         name="retry, two portfolios",
         n=2,
@@ -82,12 +88,14 @@ _SMALL = (
         expanded=True,
         healing=False,
         claim_order=ClaimOrder.LOWEST,
+        protocol=Protocol(
+            steward_closes=False
+        ),  # nobody dies here: the workers do it, and the world stays small
     ),
     Configuration(
         name="deadline, retry",
         stewards=2,
         attempts=1,
-        faults=frozenset({Fault.CRASH}),
         deadlines=1,
         retries=1,
     ),
@@ -136,7 +144,18 @@ _LARGE = (
     Configuration(name="L12", n=2, parallelism=2, workers=2, outages=True),
     Configuration(name="L13", n=2, parallelism=2, workers=3, attempts=1, faults=_DEATHS),
     Configuration(name="L14", n=3, parallelism=2, workers=2, attempts=1, faults=_DEATHS, expanded=True),
-    Configuration(name="L15", n=2, workers=2, stewards=2, attempts=1, faults=_DEATHS, cancels=1),
+    Configuration(
+        name="L15",
+        n=2,
+        stewards=2,
+        attempts=1,
+        faults=frozenset({Fault.CRASH, Fault.ERROR}),
+        retries=2,
+        chosen=True,
+        expanded=True,
+        claim_order=ClaimOrder.LOWEST,
+    ),
+    Configuration(name="L16", n=2, workers=2, stewards=2, attempts=1, faults=_DEATHS, cancels=1),
 )
 
 SMALL: Mapping[str, Configuration] = {config.name: config for config in _SMALL}
