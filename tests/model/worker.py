@@ -79,7 +79,7 @@ def _claim_by_id(config: Configuration, state: State, me: Process) -> Iterator[S
         yield Step(f"missed {me.item}", "", False, state, idle(me))
 
 
-def _claimed(config: Configuration, state: State, me: Process, index: int, fence: int, fault: bool) -> Step:  # noqa: FBT001
+def _claimed(config: Configuration, state: State, me: Process, index: int, fence: int, fault: bool) -> Step:
     item = state.items[index]
     counted = 1 if config.protocol.claim_counts_the_attempt else 0
     running = item._replace(

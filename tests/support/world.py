@@ -40,7 +40,7 @@ SHORT_RULES = Rules(
 
 class FakeClock:
     def __init__(self) -> None:
-        self.time = datetime.now(UTC)  # noqa: TID251 - deadlines are compared with the store's own clock
+        self.time = datetime.now(UTC)
 
     def now(self) -> datetime:
         return self.time
