@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 
 import pytest
 
@@ -22,8 +23,9 @@ def solver() -> CvxpySolver:
     return CvxpySolver()
 
 
+@cache
 def cases(name: str) -> list[tuple[Book, CheckedPortfolio, brute_force.Truth]]:
-    """Always the same cases, whatever order the tests run in."""
+    """Always the same cases, whatever order the tests run in; drawn and tried out once."""
     rng = random.Random(f"trimtab {name}")
     found: list[tuple[Book, CheckedPortfolio, brute_force.Truth]] = []
     while len(found) < CASES_A_FAMILY:
