@@ -90,6 +90,11 @@ class Job:
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
+    @property
+    def seats(self) -> range:
+        """At most ``parallelism`` portfolios are in work; a job of fewer portfolios has fewer seats."""
+        return range(min(self.parallelism, self.n))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:

@@ -70,7 +70,9 @@ class PortfolioDirectory(Protocol):
 
 
 class Solver(Protocol):
-    name: str  # library and version, as it stands in the proof
+    @property
+    def name(self) -> str:
+        """Library and version, as they stand in the proof."""
 
     def solve(self, problem: Problem) -> SolverAnswer:
         """The coupled problem, in floating point: the caller verifies the answer exactly.
@@ -300,7 +302,12 @@ class JobStore(Protocol):
     # -- items, by workers
 
     def claim(self, job_id: JobId, seat: int, owner: str) -> Item | ClaimMiss:
-        """I2. The lowest pending item becomes running on this seat, fence + 1, attempt + 1."""
+        """I2. A pending item becomes running on this seat, fence + 1, attempt + 1.
+
+        Those an outage gave back least often come first, then the lowest: one portfolio whose own record is
+        out cannot stand in the way of the others. Among those never given back, a store may deal a stripe
+        (``seq`` modulo the parallelism) to each seat, to keep claimers apart.
+        """
 
     def finish(self, finish: Finish) -> bool:
         """I3. Result, outcome and outbox in one write. False: the fence has moved, drop the result.
@@ -337,7 +344,11 @@ class JobStore(Protocol):
     def sweep_items(self, job: Job) -> int:
         """I10. Pending and delayed items of a stopping job, up to its gen, become ``job.stop_to``. How many."""
 
-    def busy_seats(self, job_id: JobId) -> frozenset[int]: ...
+    def busy_seats(self, job_id: JobId) -> Mapping[int, ItemId]:
+        """The seats that are taken, and by which item."""
+
+    def next_pending(self, job_id: JobId) -> ItemId | None:
+        """The item the next claim would take."""
 
     def has_items(self, job_id: JobId, states: Iterable[ItemState]) -> bool:
         """Whether any item is in one of these states (limit 1, never a count)."""

@@ -29,6 +29,7 @@ class Rules:
     outage_delay_seconds: float = 5.0
     max_delay_seconds: float = 60.0
     due_after_seconds: float = 10.0
+    lost_token_seconds: float = 3.0
     default_deadline_seconds: float = 6 * 3600.0
     stated_value_low: float = 0.85
     stated_value_high: float = 1.05

@@ -1,15 +1,21 @@
 """Accept a rebalance request: the one door, behind HTTP, the request stream, the CLI and the schedule."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from domain.ids import ModelId, PortfolioId, SecurityId
+from domain.errors import Invalid, KeyReused, NotFound
+from domain.ids import JobId, ModelId, PortfolioId, SecurityId
 from domain.job import Job
+from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
-from tasks.services import Services
+from domain.ports import Member
+from tasks.inline_portfolio import encode_portfolio
+from tasks.services import Rules, Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +47,16 @@ class Submitted:
     created: bool
 
 
+def job_id_for(key: str) -> JobId:
+    """The job's id follows from the idempotency key, so a repeated key can only ever meet the same job."""
+    return JobId(hashlib.sha256(key.encode()).hexdigest()[:24])
+
+
 def submit_job(command: SubmitJob, services: Services) -> Submitted:
     """Store the job; nothing else happens here, so the answer is quick and a repeat is harmless.
+
+    The list of portfolios is stored under its hash before the job names it: a crash between the two leaves
+    an unused list, never a job without portfolios.
 
     Raises:
         NotFound: the model.
@@ -50,4 +64,113 @@ def submit_job(command: SubmitJob, services: Services) -> Submitted:
         KeyReused: the key was used with another request.
         StoreUnavailable: nothing was accepted.
     """
-    raise NotImplementedError
+    known = _known_job(command, services)
+    if known is not None:
+        return Submitted(known, created=False)
+    model = services.models.get_model(command.model_id)
+    _require_targets(model)
+    members = _members(command, model)
+    _require_members(members, model, services.rules)
+    members_sha256 = _fingerprint(members)
+    services.jobs.put_members(members_sha256, members)
+    job = _job(command, model, members_sha256, len(members), services)
+    stored = services.jobs.insert_job(job)
+    return Submitted(_same_request(stored, command), created=True)
+
+
+def _known_job(command: SubmitJob, services: Services) -> Job | None:
+    try:
+        stored = services.jobs.get_job(job_id_for(command.key))
+    except NotFound:
+        return None
+    return _same_request(stored, command)
+
+
+def _same_request(stored: Job, command: SubmitJob) -> Job:
+    if stored.request_sha256 != command.request_sha256:
+        raise KeyReused(command.key)
+    return stored
+
+
+def _job(command: SubmitJob, model: InvestmentModel, members_sha256: str, n: int, services: Services) -> Job:
+    return Job(
+        job_id=job_id_for(command.key),
+        key=command.key,
+        request_sha256=command.request_sha256,
+        model=replace(model, portfolios=()),
+        policy=model.policy.with_changes(command.policy or {}),
+        parallelism=_parallelism(command.parallelism, services.rules),
+        n=n,
+        members_sha256=members_sha256,
+        inline_prices=command.prices,
+        dry_run=command.dry_run,
+        deadline=_deadline(command.deadline, services),
+        correlation_id=command.correlation_id,
+    )
+
+
+def _require_targets(model: InvestmentModel) -> None:
+    if not any(position.target > 0 for position in model.positions):
+        raise Invalid(
+            f"model {model.model_id!r} has no target above 0: add positions before rebalancing to it",
+            code="empty_model",
+        )
+
+
+def _members(command: SubmitJob, model: InvestmentModel) -> tuple[Member, ...]:
+    if command.portfolios is not None:
+        return tuple(
+            Member(portfolio_id=p.portfolio_id, inline=encode_portfolio(p)) for p in command.portfolios
+        )
+    chosen = model.portfolios if command.portfolio_ids is None else command.portfolio_ids
+    return tuple(Member(portfolio_id=portfolio_id) for portfolio_id in chosen)
+
+
+def _require_members(members: Sequence[Member], model: InvestmentModel, rules: Rules) -> None:
+    if not members:
+        raise Invalid(
+            f"no portfolios: model {model.model_id!r} has none, and the request names none",
+            code="no_portfolios",
+        )
+    if len(members) > rules.max_portfolios:
+        raise Invalid(
+            f"{len(members)} portfolios in one job; at most {rules.max_portfolios} are accepted",
+            code="too_many_portfolios",
+        )
+    counted = Counter(member.portfolio_id for member in members)
+    doubled = sorted(portfolio_id for portfolio_id, times in counted.items() if times > 1)
+    if doubled:
+        raise Invalid(
+            f"portfolios named more than once: {', '.join(doubled[:10])}", code="duplicate_portfolio"
+        )
+
+
+def _fingerprint(members: Sequence[Member]) -> str:
+    digest = hashlib.sha256()
+    for member in members:
+        digest.update(member.portfolio_id.encode() + b"\0")
+        digest.update(hashlib.sha256(member.inline or b"").digest())
+    return digest.hexdigest()
+
+
+def _parallelism(asked: int | None, rules: Rules) -> int:
+    if asked is None:
+        return rules.default_parallelism
+    if not 1 <= asked <= rules.max_parallelism:
+        raise Invalid(
+            f"parallelism {asked} is not within 1..{rules.max_parallelism}",
+            details=({"field": "parallelism", "message": f"must be within 1..{rules.max_parallelism}"},),
+        )
+    return asked
+
+
+def _deadline(asked: datetime | None, services: Services) -> datetime:
+    now = services.clock.now()
+    if asked is None:
+        return now + timedelta(seconds=services.rules.default_deadline_seconds)
+    if asked <= now:
+        raise Invalid(
+            f"the deadline {asked.isoformat()} has passed already",
+            details=({"field": "deadline", "message": "must lie in the future"},),
+        )
+    return asked

@@ -1,0 +1,53 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test fast lint types fmt lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/runtime.stamp ## rebalance a sample book on the embedded stack; ARGS='--portfolios 200 --json' and so on
+	@$(BIN)/trimtab demo $(ARGS)
+
+test: .venv/dev.stamp ## every test, with branch coverage and its floor; ARGS go to pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(ARGS)
+
+fast: .venv/dev.stamp ## unit and property tests: no server, no process
+	$(BIN)/python -m pytest tests/unit tests/property $(ARGS)
+
+lint: .venv/dev.stamp ## style, imports between layers, dependencies, spelling, compose file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry .
+	$(BIN)/codespell
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+types: .venv/dev.stamp ## mypy, strict
+	$(BIN)/mypy
+
+fmt: .venv/dev.stamp ## rewrite formatting and what ruff can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## resolve requirements/*.txt anew (needs uv); the files hold hashes and no address
+	uv pip compile pyproject.toml --universal --generate-hashes --no-header --extra embedded --group build -o requirements/runtime.txt
+	uv pip compile pyproject.toml --universal --generate-hashes --no-header --extra embedded --group dev -c requirements/runtime.txt -o requirements/dev.txt
+
+clean: ## remove what building and testing left
+	rm -rf .venv build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Trimtab needs Python 3.11 or newer; this is " + sys.version.split()[0] + ": try make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+
+.venv/runtime.stamp: .venv/bin/python requirements/runtime.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/runtime.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev.stamp: .venv/runtime.stamp requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/dev.txt
+	@touch $@

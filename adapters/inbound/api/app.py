@@ -1,0 +1,57 @@
+"""The application: routers, error shape, edge, and a whole OpenAPI document."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from adapters.inbound.api.edge import Edge
+from adapters.inbound.api.errors import ErrorWriter
+from adapters.inbound.api.health import health_router
+from adapters.inbound.api.jobs import jobs_router
+from adapters.inbound.api.models import models_router
+from adapters.inbound.api.options import ApiOptions
+from adapters.inbound.payloads import ModelCreate, ModelUpdate, RebalanceRequest
+from tasks.services import Services
+
+# Bodies that are read as bytes: FastAPI does not see them, the document must.
+_READ_AS_BYTES = (RebalanceRequest, ModelCreate, ModelUpdate)
+
+
+def create_app(services: Services, options: ApiOptions) -> FastAPI:
+    """The ASGI application over these services."""
+    app = FastAPI(
+        title="Trimtab",
+        version=options.version,
+        description="Turns rebalance requests into executable, proved order sets.",
+        docs_url=None,  # JSON only: both pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        # Once a provider is configured it would log messages and stack traces, and count twice what we count.
+        telemetry={"logs": False, "metrics": False, "operation_spans": False},
+    )
+    errors = ErrorWriter(options, services.clock)
+    errors.install(app)
+    app.add_middleware(Edge, new_id=options.new_id, last_resort=errors)
+    app.include_router(jobs_router(services, options))
+    app.include_router(models_router(services, options))
+    app.include_router(health_router(services, options, errors))
+    _complete_openapi(app)
+    return app
+
+
+def _complete_openapi(app: FastAPI) -> None:
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
+            )
+            _, bodies = models_json_schema(
+                [(kind, "validation") for kind in _READ_AS_BYTES], ref_template="#/components/schemas/{model}"
+            )
+            document["components"]["schemas"].update(bodies["$defs"])
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document

@@ -1,0 +1,119 @@
+"""Investment models over HTTP, with optimistic locking by version."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import AwareDatetime
+
+from adapters.inbound.answers import ModelAnswer, ModelsAnswer, model_answer, models_answer
+from adapters.inbound.api.body import json_body
+from adapters.inbound.api.errors import responses
+from adapters.inbound.api.jobs import request_body
+from adapters.inbound.api.options import ApiOptions
+from adapters.inbound.payloads import ModelCreate, ModelUpdate, parse_model_update, parse_new_model
+from domain.ids import ModelId, PortfolioId, SecurityId
+from domain.ports import ModelQuery
+from tasks.services import Services
+
+_PREFIX = "/api/v1/models"
+
+_LOOK = responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+_LIST = responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+_POST = responses(
+    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+_PUT = _POST | responses(HTTPStatus.NOT_FOUND)
+_DELETE = _LOOK | responses(HTTPStatus.CONFLICT)
+
+_ModelPath = Annotated[str, Path(max_length=64)]
+_SORT = r"^[+\- ]?(model_id|name|last_rebalance_date)$"
+
+
+def models_router(services: Services, options: ApiOptions) -> APIRouter:
+    """The routes under ``/api/v1/models``."""
+    router = APIRouter(prefix=_PREFIX, tags=["models"])
+    read_body = Depends(json_body(options.max_body_size))
+
+    @router.post(
+        "",
+        status_code=HTTPStatus.CREATED,
+        responses=_POST,
+        openapi_extra=request_body(ModelCreate.__name__),
+        summary="Create a model",
+    )
+    def post_model(body: Annotated[bytes, read_body], response: Response) -> ModelAnswer:
+        model = parse_new_model(body, max_bytes=options.max_body_size, new_id=options.new_id)
+        created = services.models.create_model(model)
+        response.headers["Location"] = f"{_PREFIX}/{created.model_id}"
+        return model_answer(created)
+
+    @router.get("", responses=_LIST, summary="Models that match, sorted and paged")
+    def list_models(
+        name: Annotated[str | None, Query(max_length=200)] = None,
+        portfolio_id: Annotated[str | None, Query(max_length=64)] = None,
+        security_id: Annotated[str | None, Query(max_length=24)] = None,
+        rebalanced_on: Annotated[AwareDatetime | None, Query(description="On this UTC day.")] = None,
+        needing_rebalance_since: Annotated[
+            AwareDatetime | None, Query(description="Never rebalanced, or before this moment.")
+        ] = None,
+        sort_by: Annotated[
+            list[Annotated[str, Query(pattern=_SORT)]],
+            Query(description="model_id, name or last_rebalance_date, with + or - before it."),
+        ] = ["+model_id"],  # noqa: B006 - FastAPI copies a default
+        offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> ModelsAnswer:
+        query = ModelQuery(
+            name=name,
+            portfolio_id=None if portfolio_id is None else PortfolioId(portfolio_id),
+            security_id=None if security_id is None else SecurityId(security_id),
+            rebalanced_on=_utc(rebalanced_on),
+            needing_rebalance_since=_utc(needing_rebalance_since),
+            sort_by=tuple(_signed(field) for field in sort_by),
+            offset=offset,
+            limit=limit,
+        )
+        models = services.models.list_models(query)
+        return models_answer(models, services.models.count_models(query), offset=offset, limit=limit)
+
+    @router.get("/{model_id}", responses=_LOOK, summary="One model")
+    def get_model(model_id: _ModelPath) -> ModelAnswer:
+        return model_answer(services.models.get_model(ModelId(model_id)))
+
+    @router.put(
+        "/{model_id}",
+        responses=_PUT,
+        openapi_extra=request_body(ModelUpdate.__name__),
+        summary="Replace a model, at the version it was read at",
+    )
+    def put_model(model_id: _ModelPath, body: Annotated[bytes, read_body]) -> ModelAnswer:
+        update = parse_model_update(body, max_bytes=options.max_body_size)
+        stored = services.models.get_model(ModelId(model_id))
+        return model_answer(services.models.update_model(update.model(stored)))
+
+    @router.delete(
+        "/{model_id}",
+        status_code=HTTPStatus.NO_CONTENT,
+        responses=_DELETE,
+        summary="Delete a model, at the version it was read at",
+    )
+    def delete_model(model_id: _ModelPath, version: Annotated[int, Query(ge=1, le=2**31 - 1)]) -> None:
+        services.models.delete_model(ModelId(model_id), version)
+
+    return router
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)
+
+
+def _signed(field: str) -> str:
+    """``+name`` arrives as `` name``: a plus in a query string is a blank."""
+    stripped = field.lstrip(" +")
+    return stripped if stripped.startswith("-") else f"+{stripped}"

@@ -1,0 +1,141 @@
+"""What came out: the portfolios of a job with their results, and the order sets on the result queue."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from adapters.inbound.answers import item_detail
+from adapters.inbound.cli.output import AsJson, clean, guarded, print_line, print_table, say
+from adapters.inbound.cli.wiring import Wiring
+from domain.ids import JobId
+from domain.item import Item, ItemState
+from tasks.services import Services
+
+_ROWS_IN_A_TABLE = 200
+_PAGE = 500
+
+_JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+
+
+def add_result_commands(app: typer.Typer, wiring: Wiring) -> None:
+    """``results`` and ``orders``."""
+    _add_results(app, wiring)
+    _add_orders(app, wiring)
+
+
+def _add_results(app: typer.Typer, wiring: Wiring) -> None:
+    @app.command()
+    @guarded
+    def results(
+        job: _JobArgument,
+        *,
+        outcome: Annotated[
+            list[ItemState] | None, typer.Option(help="Only portfolios with this outcome; repeat for more.")
+        ] = None,
+        limit: Annotated[
+            int | None,
+            typer.Option(
+                min=1, help=f"At most this many (a table ends after {_ROWS_IN_A_TABLE}, --json has all)."
+            ),
+        ] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """The portfolios of a job with their results."""
+        with wiring.services() as services:
+            services.jobs.get_job(JobId(job))
+            items = _items(JobId(job), tuple(outcome or ()), services)
+            if as_json:
+                for item in islice(items, limit):
+                    print_line(item_detail(item))
+            else:
+                _print_results(items, limit or _ROWS_IN_A_TABLE)
+
+
+def _add_orders(app: typer.Typer, wiring: Wiring) -> None:
+    @app.command()
+    @guarded
+    def orders(
+        *,
+        follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more, until Ctrl-C.")] = False,
+        job: Annotated[str | None, typer.Option(help="Only order sets of this job.")] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Order sets as they stand on the result queue."""
+        bodies = _of_job(wiring.order_sets(follow=follow), job)
+        with suppress(KeyboardInterrupt):  # the way to end --follow
+            _print_orders(bodies, follow=follow, as_json=as_json)
+
+
+# ------------------------------------------------------------------------------------------------ results
+
+
+def _items(job_id: JobId, states: tuple[ItemState, ...], services: Services) -> Iterator[Item]:
+    after = -1
+    while page := services.jobs.list_items(job_id, states=states, after_seq=after, limit=_PAGE, bodies=True):
+        yield from page
+        after = page[-1].seq
+
+
+def _print_results(items: Iterator[Item], limit: int) -> None:
+    print_table(
+        ("portfolio", "outcome", "reason", "orders", "drift before", "drift after", "cash after", "gap"),
+        (_result_row(item) for item in islice(items, limit)),
+        right=("orders", "drift before", "drift after", "cash after", "gap"),
+    )
+    if next(items, None) is not None:
+        say(f"the first {limit} are shown: --limit for more, --json for all")
+
+
+def _result_row(item: Item) -> tuple[object, ...]:
+    result = json.loads(item.result) if item.result else {}
+    return (
+        item.portfolio_id,
+        item.state,
+        item.reason,
+        len(result["orders"]) if "orders" in result else None,
+        result.get("drift_before"),
+        result.get("drift_after"),
+        result.get("cash_after"),
+        (result.get("proof") or {}).get("gap"),
+    )
+
+
+# ------------------------------------------------------------------------------------------------ orders
+
+_ORDER_COLUMNS = ("portfolio", "outcome", "side", "security", "ticker", "quantity", "price", "notional")
+
+
+def _of_job(bodies: Iterator[bytes], job: str | None) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    for body in bodies:
+        document = json.loads(body)
+        if job is None or document.get("job_id") == job:
+            yield body, document
+
+
+def _print_orders(bodies: Iterator[tuple[bytes, dict[str, Any]]], *, follow: bool, as_json: bool) -> None:
+    """A table has to know all its rows first; what is followed is told line by line."""
+    if as_json:
+        for body, _ in bodies:
+            print_line(body)
+        return
+    rows = (row for _, document in bodies for row in _order_rows(document))
+    if not follow:
+        print_table(_ORDER_COLUMNS, rows, right=("quantity", "price", "notional"))
+        return
+    for row in rows:
+        print_line("  ".join(clean(cell) for cell in row if cell is not None))
+
+
+def _order_rows(document: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    head = (document["portfolio_id"], document["outcome"])
+    for order in document["orders"]:
+        yield (
+            *head,
+            *(order.get(name) for name in ("side", "security_id", "ticker", "quantity", "price", "notional")),
+        )
+    if not document["orders"]:
+        yield (*head, document["reason"], None, None, None, None, None)

@@ -1,0 +1,554 @@
+"""What callers send: shapes, bounds and formats, checked before any use case sees them.
+
+The rules of a model or a portfolio belong to the domain; here stand only the shapes, so that everything wrong
+with a document is told at once, by field. Python values (from ``strict_json``) are validated, never bytes.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from adapters.inbound.strict_json import load, printable
+from domain.errors import Invalid
+from domain.ids import (
+    PORTFOLIO_ID_RULE,
+    SECURITY_ID_RULE,
+    ModelId,
+    PortfolioId,
+    SecurityId,
+    is_portfolio_id,
+    is_security_id,
+)
+from domain.model import MAX_NAME_LENGTH, InvestmentModel, ModelPosition
+from domain.money import MAX_PLACES, MAX_WHOLE_DIGITS, parse_decimal, plain
+from domain.policy import FractionalHolding, MissingPrice, NegativeCash, Policy, ShortHolding
+from domain.portfolio import Portfolio, Position
+from tasks.submit_job import SubmitJob
+
+REQUEST_SCHEMA: Final = "trimtab.rebalance-request.v1"
+
+_MAX_COUNT = 2**31 - 1  # what every store and every client language can hold
+
+_MAX_FAULTS = 50  # of a body with a million wrong lines the first ones are enough
+
+_MODEL_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}", re.ASCII)  # safe in a path
+_KEY = re.compile(r"[!-~]{1,200}", re.ASCII)
+_CORRELATION_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?([Zz]|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII,
+)
+
+
+def is_correlation_id(text: str) -> bool:
+    """Whether a text may go into logs, headers and documents as it stands."""
+    return _CORRELATION_ID.fullmatch(text) is not None
+
+
+# ------------------------------------------------------------------------------------------------ fields
+
+
+def _fault(message: str) -> PydanticCustomError:
+    # The message is a template of Rust's: braces in it would be taken for names.
+    return PydanticCustomError("trimtab", "{message}", {"message": message})
+
+
+def _exact_decimal(value: object) -> Decimal:
+    """A JSON number or a decimal string, digit for digit; never through a float."""
+    try:
+        return parse_decimal(value)
+    except Invalid as error:
+        raise _fault(str(error)) from None
+
+
+def _positive(number: Decimal) -> Decimal:
+    if number <= 0:
+        raise _fault("must be greater than 0")
+    return number
+
+
+def _weight(number: Decimal) -> Decimal:
+    if not 0 <= number <= 1:
+        raise _fault("must be within 0 and 1")
+    return number
+
+
+def _not_negative(number: Decimal) -> Decimal:
+    if number < 0:
+        raise _fault("must not be negative")
+    return number
+
+
+def _utc_moment(value: object) -> datetime:
+    if not isinstance(value, str) or not _MOMENT.fullmatch(value):
+        raise _fault('must be a moment with its zone, such as "2026-11-30T21:00:00Z"')
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _fault("is not a moment of the calendar") from None
+
+
+def _checked(is_right: Callable[[str], object], message: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not is_right(text):
+            raise _fault(message)
+        return text
+
+    return AfterValidator(check)
+
+
+def _json_text(pattern: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "examples": [example]})
+
+
+_DECIMAL_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [{"type": "string"}, {"type": "number"}],
+        "description": f"A decimal of at most {MAX_WHOLE_DIGITS} digits before the point and {MAX_PLACES} after it, "
+        "kept digit for digit whether it is sent as a string or as a number.",
+        "examples": ["1250.75"],
+    }
+)
+
+Amount = Annotated[Decimal, BeforeValidator(_exact_decimal), _DECIMAL_SCHEMA]
+Price = Annotated[Amount, AfterValidator(_positive)]
+Weight = Annotated[Amount, AfterValidator(_weight)]
+Floor = Annotated[Amount, AfterValidator(_not_negative)]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_utc_moment),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-30T21:00:00Z"]}),
+]
+SecurityIdText = Annotated[
+    str,
+    _checked(is_security_id, SECURITY_ID_RULE),
+    _json_text("[0-9A-Za-z]{24}", "STOCK0000000000000000001"),
+]
+PortfolioIdText = Annotated[
+    str, _checked(is_portfolio_id, PORTFOLIO_ID_RULE), _json_text("[!-9;-~]{1,64}", "PORTFOLIO-0001")
+]
+ModelIdText = Annotated[
+    str,
+    _checked(_MODEL_ID.fullmatch, "must be 1 to 64 letters, digits, or any of . _ ~ -"),
+    _json_text(_MODEL_ID.pattern, "growth-60"),
+]
+KeyText = Annotated[
+    str,
+    _checked(_KEY.fullmatch, "must be 1 to 200 printable ASCII characters without blanks"),
+    _json_text(_KEY.pattern, "nightly-2026-11-30"),
+]
+CorrelationIdText = Annotated[
+    str,
+    _checked(_CORRELATION_ID.fullmatch, "must be 1 to 128 letters, digits, or any of . _ : / + = @ -"),
+    _json_text(_CORRELATION_ID.pattern, "desk-7:8f14e45f"),
+]
+
+
+# ------------------------------------------------------------------------------------------------ documents
+
+
+class Payload(BaseModel):
+    """The base: nothing is coerced, an unknown name is a fault."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+def _once(names: Iterable[str], kind: str) -> None:
+    doubled = sorted(name for name, times in Counter(names).items() if times > 1)
+    if doubled:
+        more = f" and {len(doubled) - 10} more" if len(doubled) > 10 else ""
+        raise _fault(f"must name each {kind} once, and has {', '.join(doubled[:10])}{more} more than once")
+
+
+class PositionPayload(Payload):
+    """A holding. A negative quantity is a short, a fraction is possible: the policy says what becomes of them."""
+
+    security_id: SecurityIdText
+    quantity: Amount
+
+
+class PortfolioPayload(Payload):
+    """Cash and holdings of one portfolio, sent along instead of being fetched."""
+
+    portfolio_id: PortfolioIdText
+    cash: Amount
+    positions: list[PositionPayload] = Field(default_factory=list)
+    market_value: Amount | None = Field(
+        default=None, description="What the source says the portfolio is worth; it is checked, not used."
+    )
+
+    @field_validator("positions")
+    @classmethod
+    def _securities_once(cls, positions: list[PositionPayload]) -> list[PositionPayload]:
+        _once((position.security_id for position in positions), "security")
+        return positions
+
+    def portfolio(self) -> Portfolio:
+        return Portfolio(
+            portfolio_id=PortfolioId(self.portfolio_id),
+            cash=self.cash,
+            positions=tuple(
+                Position(security_id=SecurityId(position.security_id), quantity=position.quantity)
+                for position in self.positions
+            ),
+            stated_market_value=self.market_value,
+        )
+
+
+class PolicyPayload(Payload):
+    """What may be asked beyond targets and bounds. A key that is left out keeps what stands below it."""
+
+    cash_floor: Weight = Field(default=Decimal(0), description="Cash to keep, as a weight of market value.")
+    cash_floor_amount: Floor = Field(default=Decimal(0), description="Cash to keep, in money.")
+    # Strict pydantic wants the member itself; the name of one is what JSON can carry.
+    missing_price: MissingPrice = Field(default=MissingPrice.REJECT, strict=False)
+    fractional_holding: FractionalHolding = Field(default=FractionalHolding.REJECT, strict=False)
+    short_holding: ShortHolding = Field(default=ShortHolding.REJECT, strict=False)
+    negative_cash: NegativeCash = Field(default=NegativeCash.REJECT, strict=False)
+
+    def changes(self) -> dict[str, Any]:
+        """Only the keys that were sent, as the domain's values."""
+        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
+
+    def policy(self) -> Policy:
+        return Policy(**self.changes())
+
+
+Prices = Annotated[dict[SecurityIdText, Price], Field(min_length=1)]
+
+
+class RebalanceRequest(Payload):
+    """``trimtab.rebalance-request.v1``: rebalance these portfolios to this model.
+
+    Neither ``portfolio_ids`` nor ``portfolios``: every portfolio that follows the model.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"model_id": "growth-60", "key": "nightly-2026-11-30", "parallelism": 8},
+                {
+                    "model_id": "growth-60",
+                    "portfolios": [
+                        {
+                            "portfolio_id": "PORTFOLIO-0001",
+                            "cash": "25000.00",
+                            "positions": [{"security_id": "STOCK0000000000000000001", "quantity": 100}],
+                        }
+                    ],
+                    "prices": {"STOCK0000000000000000001": "187.43"},
+                    "policy": {"cash_floor": "0.02"},
+                    "dry_run": True,
+                },
+            ]
+        }
+    )
+
+    schema_: Literal["trimtab.rebalance-request.v1"] = Field(default=REQUEST_SCHEMA, alias="schema")
+    key: KeyText | None = Field(
+        default=None, description="Idempotency key: the same key with the same body is the same job."
+    )
+    model_id: ModelIdText
+    portfolio_ids: list[PortfolioIdText] | None = Field(default=None, min_length=1)
+    portfolios: list[PortfolioPayload] | None = Field(default=None, min_length=1)
+    prices: Prices | None = Field(default=None, description="Prices by security id, instead of fetched ones.")
+    policy: PolicyPayload | None = Field(default=None, description="Stands over the model's own, key by key.")
+    parallelism: int | None = Field(
+        default=None, ge=1, le=_MAX_COUNT, description="Portfolios in work at once, at most."
+    )
+    dry_run: bool = Field(default=False, description="Compute and store, publish nothing.")
+    deadline: Moment | None = Field(default=None, description="What is unfinished by then ends as failed.")
+    correlation_id: CorrelationIdText | None = None
+
+    @field_validator("portfolio_ids")
+    @classmethod
+    def _ids_once(cls, portfolio_ids: list[str] | None) -> list[str] | None:
+        _once(portfolio_ids or (), "portfolio")
+        return portfolio_ids
+
+    @field_validator("portfolios")
+    @classmethod
+    def _portfolios_once(cls, portfolios: list[PortfolioPayload] | None) -> list[PortfolioPayload] | None:
+        _once((portfolio.portfolio_id for portfolio in portfolios or ()), "portfolio")
+        return portfolios
+
+    @model_validator(mode="after")
+    def _one_kind_of_portfolios(self) -> Self:
+        if self.portfolio_ids is not None and self.portfolios is not None:
+            raise _fault("give portfolio_ids or portfolios, not both")
+        return self
+
+    def sha256(self) -> str:
+        """Of what is asked, however it is written: order of names, ``1.50`` or ``"1.5"``, a default spelt out.
+
+        The key and the correlation id name the request; they are no part of it.
+        """
+        document = self.model_dump(
+            exclude={"schema_", "key", "correlation_id"}, exclude_unset=True, exclude_none=True
+        )
+        if not self.dry_run:
+            document.pop("dry_run", None)
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=_canonical)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ModelPositionPayload(Payload):
+    """Weights of one security, each a fraction of market value: ``"0.10"`` is ten percent."""
+
+    security_id: SecurityIdText
+    target: Weight
+    low_drift: Weight
+    high_drift: Weight
+
+    def position(self) -> ModelPosition:
+        return ModelPosition(
+            security_id=SecurityId(self.security_id),
+            target=self.target,
+            low_drift=self.low_drift,
+            high_drift=self.high_drift,
+        )
+
+
+_MODEL_EXAMPLE: dict[str, Any] = {
+    "name": "Growth 60",
+    "positions": [
+        {
+            "security_id": "STOCK0000000000000000001",
+            "target": "0.25",
+            "low_drift": "0.02",
+            "high_drift": "0.02",
+        }
+    ],
+    "portfolios": ["PORTFOLIO-0001", "PORTFOLIO-0002"],
+    "policy": {"cash_floor": "0.02"},
+}
+
+
+class _ModelBody(Payload):
+    name: str = Field(json_schema_extra={"minLength": 1, "maxLength": MAX_NAME_LENGTH})
+    positions: list[ModelPositionPayload] = Field(default_factory=list)
+    portfolios: list[PortfolioIdText] = Field(default_factory=list)
+    policy: PolicyPayload = Field(default_factory=PolicyPayload)
+
+    def _model(
+        self, model_id: ModelId, version: int, last_rebalance_date: datetime | None
+    ) -> InvestmentModel:
+        return InvestmentModel(
+            model_id=model_id,
+            name=self.name,
+            positions=tuple(position.position() for position in self.positions),
+            portfolios=tuple(PortfolioId(portfolio_id) for portfolio_id in self.portfolios),
+            policy=self.policy.policy(),
+            version=version,
+            last_rebalance_date=last_rebalance_date,
+        ).without_zero_targets()
+
+
+class ModelCreate(_ModelBody):
+    """A new model. Without ``model_id`` it is given one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model_id": "growth-60", **_MODEL_EXAMPLE}]})
+
+    model_id: ModelIdText | None = None
+
+    def model(self, new_id: Callable[[], str]) -> InvestmentModel:
+        """Raises Invalid: a rule of models is broken."""
+        return self._model(ModelId(self.model_id or new_id()), 1, None)
+
+
+class ModelUpdate(_ModelBody):
+    """The whole new content of a model, and the version it was read at."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**_MODEL_EXAMPLE, "version": 3}]})
+
+    version: int = Field(ge=1, le=_MAX_COUNT)
+
+    def model(self, stored: InvestmentModel) -> InvestmentModel:
+        """Raises Invalid: a rule of models is broken."""
+        return self._model(stored.model_id, self.version, stored.last_rebalance_date)
+
+
+class SolveModelPayload(Payload):
+    positions: list[ModelPositionPayload]
+
+
+class SolvePayload(Payload):
+    """One portfolio, one model, the prices: everything an answer needs, without any service."""
+
+    portfolio: PortfolioPayload
+    model: SolveModelPayload
+    prices: dict[SecurityIdText, Price]
+    policy: PolicyPayload = Field(default_factory=PolicyPayload)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveDocument:
+    """What ``trimtab solve`` reads, in the domain's words."""
+
+    portfolio: Portfolio
+    model: InvestmentModel
+    prices: Mapping[SecurityId, Decimal]
+    policy: Policy
+
+
+# ------------------------------------------------------------------------------------------------ doors
+
+
+def parse_request(
+    body: bytes,
+    *,
+    header_key: str | None,
+    max_bytes: int,
+    new_key: Callable[[], str],
+    correlation_id: str = "",
+) -> SubmitJob:
+    """One rebalance request, checked.
+
+    Args:
+        body: JSON in UTF-8.
+        header_key: the key that came beside the body (``Idempotency-Key``), if any.
+        max_bytes: the largest body that is read at all.
+        new_key: makes a key where neither the body nor the header has one.
+        correlation_id: stands where the body has none.
+
+    Raises:
+        Invalid: whatever is wrong with the bytes; ``details`` names each fault.
+    """
+    request = _validated(RebalanceRequest, load(body, max_bytes=max_bytes), "request")
+    return SubmitJob(
+        key=_key(request.key, header_key) or new_key(),
+        request_sha256=request.sha256(),
+        model_id=ModelId(request.model_id),
+        portfolio_ids=_ids(request.portfolio_ids),
+        portfolios=_portfolios(request.portfolios),
+        prices=_prices(request.prices),
+        policy=None if request.policy is None else request.policy.changes(),
+        parallelism=request.parallelism,
+        dry_run=request.dry_run,
+        deadline=request.deadline,
+        correlation_id=request.correlation_id or correlation_id,
+    )
+
+
+def parse_new_model(body: bytes, *, max_bytes: int, new_id: Callable[[], str]) -> InvestmentModel:
+    """Raises Invalid: the shape or a rule is broken."""
+    return _validated(ModelCreate, load(body, max_bytes=max_bytes), "model").model(new_id)
+
+
+def parse_model_update(body: bytes, *, max_bytes: int) -> ModelUpdate:
+    """Raises Invalid: the shape is broken (the rules are checked when the model is made)."""
+    return _validated(ModelUpdate, load(body, max_bytes=max_bytes), "model")
+
+
+def parse_solve(body: bytes, *, max_bytes: int) -> SolveDocument:
+    """Raises Invalid: the shape or a rule of models is broken."""
+    payload = _validated(SolvePayload, load(body, max_bytes=max_bytes), "document")
+    portfolio = payload.portfolio.portfolio()
+    policy = payload.policy.policy()
+    return SolveDocument(
+        portfolio=portfolio,
+        model=InvestmentModel(
+            model_id=ModelId("solve"),
+            name="solve",
+            positions=tuple(position.position() for position in payload.model.positions),
+            portfolios=(portfolio.portfolio_id,),
+            policy=policy,
+        ),
+        prices={SecurityId(security_id): price for security_id, price in payload.prices.items()},
+        policy=policy,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ parts
+
+_PayloadT = TypeVar("_PayloadT", bound=Payload)
+
+
+def _validated(kind: type[_PayloadT], document: object, what: str) -> _PayloadT:
+    if not isinstance(document, dict):
+        raise Invalid(f"{what}: must be a JSON object")
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        raise _invalid(error, what) from None
+
+
+def _invalid(error: ValidationError, what: str) -> Invalid:
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    details = tuple(
+        {"field": _field(fault["loc"]), "message": printable(fault["msg"], 300)}
+        for fault in faults[:_MAX_FAULTS]
+    )
+    first = details[0]
+    where = f"{first['field']} " if first["field"] else ""
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return Invalid(f"{what}: {where}{first['message']}{more}", details=details)
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """``portfolios[3].cash``, as a caller would write it."""
+    path = ""
+    for step in location:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif step != "[key]":
+            path += f".{step}" if path else step
+    return printable(path)
+
+
+def _canonical(value: object) -> str:
+    match value:
+        case Decimal():
+            text = plain(value)
+            return text.rstrip("0").rstrip(".") if "." in text else text
+        case datetime():
+            return value.isoformat()
+        case _:  # pragma: no cover - the payloads hold nothing else
+            raise TypeError(type(value).__name__)
+
+
+def _key(in_body: str | None, in_header: str | None) -> str | None:
+    if in_header is None:
+        return in_body
+    # RFC 9651 writes a string item in quotes, most clients send it bare.
+    key = in_header[1:-1] if len(in_header) > 2 and in_header[0] == in_header[-1] == '"' else in_header
+    if not _KEY.fullmatch(key):
+        raise _one_fault("Idempotency-Key", "must be 1 to 200 printable ASCII characters without blanks")
+    if in_body is not None and in_body != key:
+        raise _one_fault("key", "differs from the Idempotency-Key that came with the request")
+    return key
+
+
+def _one_fault(field: str, message: str) -> Invalid:
+    return Invalid(f"request: {field} {message}", details=({"field": field, "message": message},))
+
+
+def _ids(ids: list[str] | None) -> tuple[PortfolioId, ...] | None:
+    return None if ids is None else tuple(PortfolioId(portfolio_id) for portfolio_id in ids)
+
+
+def _portfolios(payloads: list[PortfolioPayload] | None) -> tuple[Portfolio, ...] | None:
+    return None if payloads is None else tuple(payload.portfolio() for payload in payloads)
+
+
+def _prices(prices: Mapping[str, Decimal] | None) -> Mapping[SecurityId, Decimal] | None:
+    return None if prices is None else {SecurityId(key): price for key, price in prices.items()}

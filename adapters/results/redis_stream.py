@@ -1,0 +1,92 @@
+"""Order sets on a Redis stream: plain fields, consumer groups, and each id added once in one atomic step."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from domain.errors import BrokerUnavailable
+from domain.ports import Publication
+
+# KEYS: the stream, the ids already added for this job. ARGV: id, job, schema, data, seconds the ids are kept.
+# One script, so no crash can fall between the look and the add.
+_ADD_ONCE: Final = """
+local known = redis.call('HGET', KEYS[2], ARGV[1])
+if known then return known end
+local entry = redis.call('XADD', KEYS[1], '*', 'id', ARGV[1], 'job', ARGV[2], 'schema', ARGV[3], 'data', ARGV[4])
+redis.call('HSET', KEYS[2], ARGV[1], entry)
+redis.call('EXPIRE', KEYS[2], ARGV[5])
+return entry
+"""
+
+IDS_KEPT_SECONDS: Final = 14 * 24 * 3600
+ORDER_SET_SCHEMA: Final = "trimtab.order-set.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEntry:
+    """One order set as a consumer sees it: where it stands, its id, and its JSON bytes."""
+
+    entry_id: str
+    order_set_id: str
+    body: bytes
+
+
+class RedisStreamPublisher:
+    """The default result queue. ``stream`` also names the hash of ids, one a job: ``<stream>:ids:<job>``."""
+
+    def __init__(self, client: Redis, stream: str = "trimtab.order-sets") -> None:
+        self._client = client
+        self._stream = stream
+        self._add_once = client.register_script(_ADD_ONCE)
+
+    def publish(self, publication: Publication) -> None:
+        with _translated():
+            self._add_once(
+                keys=[self._stream, f"{self._stream}:ids:{publication.job_id}"],
+                args=[
+                    publication.item_id,
+                    publication.job_id,
+                    ORDER_SET_SCHEMA,
+                    publication.body,
+                    IDS_KEPT_SECONDS,
+                ],
+            )
+
+    def ping(self) -> None:
+        with _translated():
+            self._client.ping()
+
+
+class RedisStreamReader:
+    """Reads the order sets from the beginning, and waits for more where asked. It consumes nothing."""
+
+    def __init__(self, client: Redis, stream: str = "trimtab.order-sets") -> None:
+        self._client = client
+        self._stream = stream
+
+    def entries(self, *, follow: bool = False, block_ms: int = 1000) -> Iterator[StreamEntry]:
+        """Raises BrokerUnavailable."""
+        last = "0-0"
+        while True:
+            with _translated():
+                reply: Any = self._client.xread(
+                    {self._stream: last}, count=256, block=block_ms if follow else None
+                )
+            entries = reply[0][1] if reply else []
+            for entry_id, fields in entries:
+                last = entry_id.decode()
+                yield StreamEntry(last, fields[b"id"].decode(), bytes(fields[b"data"]))
+            if not entries and not follow:
+                return
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise BrokerUnavailable("result queue", str(error) or type(error).__name__) from error

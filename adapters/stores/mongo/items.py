@@ -1,0 +1,305 @@
+"""Items and the outbox inside them in MongoDB. I1..I11 are the transitions of docs/job-protocol.md."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
+
+from pymongo import ASCENDING, ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from adapters.stores.mongo.candidates import CLAIMABLE
+from adapters.stores.mongo.connection import Collections, Document, Mongo, from_now, insert_missing
+from adapters.stores.rules import LOST_WORKER, check_page, check_target, expired_state
+from domain.errors import NotFound
+from domain.ids import ItemId, JobId, PortfolioId, item_id
+from domain.item import ITEM_MOVES, Item, ItemState, Out
+from domain.job import Job, JobState
+from domain.ports import ClaimMiss, Expired, Finish, Member
+
+_DOCUMENTS_A_WRITE = 5_000
+_BODIES = ("inline", "result", "order_set")
+_NO_BODIES = MappingProxyType(dict.fromkeys(_BODIES, 0))
+_STAMP = MappingProxyType({"touched": True})
+_FREE_SEAT = MappingProxyType({"seat": ""})
+
+
+class MongoItems:
+    """The JobStore port as far as it is about single portfolios."""
+
+    _mongo: Mongo
+
+    # -- expansion
+
+    def insert_items(self, job: Job, seq: int, members: Sequence[Member]) -> None:
+        with self._mongo.open() as db:
+            now = db.now()
+            documents = [
+                {
+                    "_id": item_id(job.job_id, member.portfolio_id),
+                    "job_id": job.job_id,
+                    "portfolio_id": member.portfolio_id,
+                    "seq": place,
+                    "state": ItemState.PENDING,
+                    "fence": 0,
+                    "attempt": 0,
+                    "gen": job.gen,
+                    "given_back": 0,
+                    "touched": now,
+                    **({} if member.inline is None else {"inline": member.inline}),
+                }
+                for place, member in enumerate(members, start=seq)
+            ]
+            for start in range(0, len(documents), _DOCUMENTS_A_WRITE):
+                insert_missing(db.items, documents[start : start + _DOCUMENTS_A_WRITE])
+
+    # -- workers
+
+    def claim(self, job_id: JobId, seat: int, owner: str) -> Item | ClaimMiss:
+        with self._mongo.open() as db:
+            while candidate := db.candidates.take(job_id, seat):
+                try:
+                    claimed = db.items.find_one_and_update(
+                        {
+                            "_id": candidate.item_id,
+                            "job_id": job_id,
+                            "state": CLAIMABLE,
+                            "fence": candidate.fence,
+                        },
+                        {
+                            "$set": {
+                                "state": ItemState.RUNNING,
+                                "seat": seat,
+                                "owner": owner,
+                                "not_before": None,
+                            },
+                            "$inc": {"fence": 1, "attempt": 1},
+                            "$currentDate": _STAMP,
+                        },
+                        return_document=ReturnDocument.AFTER,
+                    )
+                except DuplicateKeyError:  # of the seat index: the id is not written here
+                    db.candidates.put_back(job_id, seat, candidate)
+                    return ClaimMiss.SEAT_BUSY
+                if claimed is not None:
+                    return _item(claimed)
+                db.candidates.forget(job_id, seat)  # somebody else was there: read again
+        return ClaimMiss.NOTHING_PENDING
+
+    def finish(self, finish: Finish) -> bool:
+        state = check_target("finish", finish.state)
+        outbox = {} if finish.order_set is None else {"order_set": finish.order_set, "out": Out.DUE}
+        with self._mongo.open() as db:
+            finished = db.items.update_one(
+                _held(finish.item_id, finish.fence, "finish"),
+                {
+                    "$set": {"state": state, "reason": finish.reason, "result": finish.result, **outbox},
+                    "$unset": _FREE_SEAT,
+                    "$currentDate": _STAMP,
+                },
+            )
+            if finished.matched_count:
+                return True
+            # The reply to an earlier try may have been lost. Only this claim could write this answer at this fence.
+            mine = {"fence": finish.fence, "state": state, "result": finish.result}
+            return db.items.find_one({**_key(finish.item_id), **mine}, {"_id": 1}) is not None
+
+    def fail_attempt(
+        self, item_id: ItemId, fence: int, reason: str, *, max_attempts: int, delay_seconds: float
+    ) -> ItemState | None:
+        again = {"$lt": ["$attempt", max_attempts]}
+        change = {
+            "state": {"$cond": [again, ItemState.DELAYED, ItemState.FAILED]},
+            "not_before": {"$cond": [again, from_now(delay_seconds), None]},
+            "reason": {"$literal": reason},
+            "touched": "$$NOW",
+        }
+        with self._mongo.open() as db:
+            failed = db.items.find_one_and_update(
+                _held(item_id, fence, "error"),
+                [{"$set": change}, {"$unset": "seat"}],
+                projection={"state": 1},
+                return_document=ReturnDocument.AFTER,
+            )
+        return None if failed is None else ItemState(failed["state"])
+
+    def give_back(self, item_id: ItemId, fence: int, reason: str, *, delay_seconds: float) -> bool:
+        change = {
+            "state": ItemState.DELAYED,
+            "not_before": from_now(delay_seconds),
+            "attempt": {"$add": ["$attempt", -1]},
+            "given_back": {"$add": ["$given_back", 1]},
+            "reason": {"$literal": reason},
+            "touched": "$$NOW",
+        }
+        with self._mongo.open() as db:
+            given = db.items.update_one(
+                _held(item_id, fence, "give_back"), [{"$set": change}, {"$unset": "seat"}]
+            )
+        return given.matched_count == 1
+
+    def mark_sent(self, item_ids: Sequence[ItemId]) -> int:
+        if not item_ids:
+            return 0
+        jobs = sorted({_key(sent)["job_id"] for sent in item_ids})
+        due = {"_id": {"$in": list(item_ids)}, "job_id": {"$in": jobs}, "out": Out.DUE}
+        with self._mongo.open() as db:
+            return db.items.update_many(due, {"$set": {"out": Out.SENT}}).modified_count
+
+    # -- the steward
+
+    def expire_items(
+        self, lease_seconds: float, *, max_attempts: int, limit: int = 1000
+    ) -> Sequence[Expired]:
+        expired = []
+        with self._mongo.open() as db:
+            now = db.now()
+            lapsed = {"state": ItemState.RUNNING, "touched": {"$lt": now - timedelta(seconds=lease_seconds)}}
+            found = list(db.items.find(lapsed, _NO_BODIES).sort("touched", ASCENDING).limit(limit))
+            stopping = _stopping_jobs(db, {item["job_id"] for item in found})
+            for item in found:
+                job = stopping.get(item["job_id"])
+                state = expired_state(item["attempt"], max_attempts, None if job is None else job["stop_to"])
+                change = {
+                    "state": state,
+                    "not_before": now if state is ItemState.DELAYED else None,
+                    **(
+                        {"reason": LOST_WORKER}
+                        if job is None
+                        else {"reason": job["reason"], "gen": job["gen"]}
+                    ),
+                }
+                moved = db.items.update_one(
+                    _held(item["_id"], item["fence"], "expire"),
+                    {"$set": change, "$unset": _FREE_SEAT, "$currentDate": _STAMP},
+                )
+                if moved.matched_count:
+                    expired.append(Expired(item_id=item["_id"], job_id=item["job_id"], state=state))
+        return expired
+
+    def wake_items(self, limit: int = 1000) -> int:
+        with self._mongo.open() as db:
+            due = {"state": ItemState.DELAYED, "not_before": {"$lte": db.now()}}
+            change = {"$set": {"state": ItemState.PENDING, "not_before": None}, "$currentDate": _STAMP}
+            return _change_some(db, due, change, limit, order="not_before")
+
+    def due_items(self, older_than_seconds: float, limit: int = 1000) -> Sequence[Item]:
+        with self._mongo.open() as db:
+            old = db.now() - timedelta(seconds=older_than_seconds)
+            found = db.items.find({"out": Out.DUE, "touched": {"$lt": old}}, {"inline": 0, "result": 0})
+            return [_item(document) for document in found.sort("touched", ASCENDING).limit(limit)]
+
+    def sweep_items(self, job: Job) -> int:
+        stop_to = check_target("sweep", job.stop_to)
+        left = {"job_id": job.job_id, "state": _sources("sweep"), "gen": {"$lte": job.gen}}
+        change = {"state": stop_to, "gen": job.gen, "reason": job.reason, "not_before": None}
+        return self._change_all(left, {"$set": change, "$currentDate": _STAMP})
+
+    def reopen_items(self, job_id: JobId, gen: int) -> int:
+        left = {"job_id": job_id, "state": _sources("reopen"), "gen": {"$lt": gen}}
+        change = {"state": ItemState.PENDING, "attempt": 0, "gen": gen, "reason": None}
+        return self._change_all(left, {"$set": change, "$currentDate": _STAMP})
+
+    def busy_seats(self, job_id: JobId) -> Mapping[int, ItemId]:
+        with self._mongo.open() as db:
+            seated = db.items.find({"job_id": job_id, "seat": {"$exists": True}}, {"seat": 1})
+            return {item["seat"]: ItemId(item["_id"]) for item in seated}
+
+    def next_pending(self, job_id: JobId) -> ItemId | None:
+        with self._mongo.open() as db:
+            first = db.candidates.first(job_id)
+        return None if first is None else ItemId(first.item_id)
+
+    def has_items(self, job_id: JobId, states: Iterable[ItemState]) -> bool:
+        with self._mongo.open() as db:
+            return (
+                db.items.find_one({"job_id": job_id, "state": {"$in": list(states)}}, {"_id": 1}) is not None
+            )
+
+    # -- people
+
+    def get_item(self, item_id: ItemId) -> Item:
+        with self._mongo.open() as db:
+            document = db.items.find_one(_key(item_id))
+        if document is None:
+            raise NotFound("item", item_id)
+        return _item(document)
+
+    def list_items(
+        self,
+        job_id: JobId,
+        *,
+        states: Iterable[ItemState] = (),
+        after_seq: int = -1,
+        limit: int = 100,
+        bodies: bool = False,
+    ) -> Sequence[Item]:
+        check_page(0, limit)
+        if not limit:  # MongoDB reads 0 as no limit
+            return []
+        wanted = list(states)
+        matching = {
+            "job_id": job_id,
+            "seq": {"$gt": after_seq},
+            **({"state": {"$in": wanted}} if wanted else {}),
+        }
+        with self._mongo.open() as db:
+            found = (
+                db.items.find(matching, None if bodies else _NO_BODIES).sort("seq", ASCENDING).limit(limit)
+            )
+            return [_item(document) for document in found]
+
+    def count_items(self, job_id: JobId) -> Mapping[str, int]:
+        with self._mongo.open() as db:
+            return db.count_by_state(job_id)
+
+    def _change_all(self, left: Document, change: Document) -> int:
+        """Repeat a change that empties its own selection, a part at a time."""
+        total = 0
+        with self._mongo.open() as db:
+            while changed := _change_some(db, left, change, _DOCUMENTS_A_WRITE, order="seq"):
+                total += changed
+        return total
+
+
+def _change_some(db: Collections, left: Document, change: Document, limit: int, *, order: str) -> int:
+    """Change at most ``limit`` of those that match, each by its own compare-and-set. How many."""
+    found = db.items.find(left, {"job_id": 1}).sort(order, ASCENDING).limit(limit)
+    chosen = {item["_id"]: item["job_id"] for item in found}
+    if not chosen:
+        return 0
+    named = {"_id": {"$in": list(chosen)}, "job_id": {"$in": sorted(set(chosen.values()))}}
+    return db.items.update_many({"$and": [named, left]}, change).modified_count
+
+
+def _stopping_jobs(db: Collections, job_ids: Iterable[str]) -> dict[str, Document]:
+    stopping = {"_id": {"$in": sorted(job_ids)}, "state": JobState.STOPPING}
+    return {job["_id"]: job for job in db.jobs.find(stopping, {"stop_to": 1, "gen": 1, "reason": 1})}
+
+
+def _key(item_id: str) -> Document:
+    """An item by its id, and by its job, which is what items are sharded by. No portfolio id has a colon."""
+    return {"_id": item_id, "job_id": item_id.rpartition(":")[0]}
+
+
+def _held(item_id: str, fence: int, move: str) -> Document:
+    """An item in a state that the move starts from, at the fence the caller knows."""
+    return {**_key(item_id), "fence": fence, "state": _sources(move)}
+
+
+def _sources(move: str) -> Document:
+    return {"$in": sorted(ITEM_MOVES[move].sources)}
+
+
+def _item(document: Mapping[str, Any]) -> Item:
+    fields = dict(document)
+    return Item(
+        item_id=ItemId(fields.pop("_id")),
+        **{
+            **fields,
+            "job_id": JobId(fields["job_id"]),
+            "portfolio_id": PortfolioId(fields["portfolio_id"]),
+            "state": ItemState(fields["state"]),
+            "out": Out(fields["out"]) if "out" in fields else None,
+        },
+    )

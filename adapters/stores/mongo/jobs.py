@@ -1,0 +1,215 @@
+"""Jobs, members and frozen inputs in MongoDB. J1..J10 are the transitions of docs/job-protocol.md."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from pymongo import DESCENDING, ReturnDocument
+
+from adapters.stores.codecs import encode_spec, job_from, pack_members, unpack_members
+from adapters.stores.mongo.connection import (
+    Document,
+    Mongo,
+    from_now,
+    insert_missing,
+    insert_once,
+)
+from adapters.stores.mongo.schema import create_indexes
+from adapters.stores.rules import check_page, check_target, closed_state
+from domain.errors import NotFound
+from domain.ids import JobId, ModelId
+from domain.item import ItemState
+from domain.job import JOB_MOVES, Inputs, Job, JobState
+from domain.ports import Member
+
+_CHUNKS_A_WRITE = 4
+_NOT_WAITING = {"reason": None, "probe_at": None, "probes": 0}
+_BORN: Mapping[str, object] = {
+    "state": JobState.ACCEPTED.value,
+    "gen": 0,
+    "stop_to": None,
+    "counts": {},
+    "healing": {},
+    "started_at": None,
+    "finished_at": None,
+    **_NOT_WAITING,
+}
+
+
+class MongoJobs:
+    """The JobStore port as far as it is about whole jobs."""
+
+    _mongo: Mongo
+
+    def prepare(self) -> None:
+        with self._mongo.open() as db:
+            create_indexes(db)
+
+    def ping(self) -> None:
+        with self._mongo.open() as db:
+            db.database.command("ping")
+
+    def now(self) -> datetime:
+        with self._mongo.open() as db:
+            return db.now()
+
+    def put_members(self, members_sha256: str, members: Sequence[Member]) -> None:
+        chunks = pack_members(members)
+        while batch := list(islice(chunks, _CHUNKS_A_WRITE)):
+            with self._mongo.open() as db:
+                insert_missing(
+                    db.members,
+                    [
+                        {
+                            "_id": f"{members_sha256}:{chunk.first}",
+                            "sha256": members_sha256,
+                            **chunk._asdict(),
+                        }
+                        for chunk in batch
+                    ],
+                )
+
+    def members(self, members_sha256: str, offset: int, limit: int) -> Sequence[Member]:
+        check_page(offset, limit)
+        with self._mongo.open() as db:
+            found = list(
+                db.members.find(
+                    {"sha256": members_sha256, "first": {"$lt": offset + limit}, "last": {"$gte": offset}}
+                ).sort("first")
+            )
+        return unpack_members(((chunk["first"], chunk["body"]) for chunk in found), offset, limit)
+
+    def insert_job(self, job: Job) -> Job:
+        with self._mongo.open() as db:
+            document = {
+                "_id": job.job_id,
+                "model_id": job.model.model_id,
+                "parallelism": job.parallelism,
+                "n": job.n,
+                "spec": encode_spec(job),
+                "created_at": db.now(),
+                **_BORN,
+            }
+            return _job(insert_once(db.jobs, document))
+
+    def get_job(self, job_id: JobId) -> Job:
+        with self._mongo.open() as db:
+            document = db.jobs.find_one({"_id": job_id})
+        if document is None:
+            raise NotFound("job", job_id)
+        return _job(document)
+
+    def list_jobs(
+        self,
+        *,
+        states: Iterable[JobState] = (),
+        model_id: ModelId | None = None,
+        offset: int = 0,
+        limit: int = 50,
+    ) -> Sequence[Job]:
+        check_page(offset, limit)
+        wanted = list(states)
+        matching = {
+            **({"state": {"$in": wanted}} if wanted else {}),
+            **({"model_id": model_id} if model_id else {}),
+        }
+        if not limit:  # MongoDB reads 0 as no limit
+            return []
+        newest = [("created_at", DESCENDING), ("_id", DESCENDING)]
+        with self._mongo.open() as db:
+            found = list(db.jobs.find(matching).sort(newest).skip(offset).limit(limit))
+        return [_job(document) for document in found]
+
+    def freeze_inputs(self, inputs: Inputs) -> Inputs:
+        document = {"_id": inputs.job_id, "snapshot": inputs.snapshot, "sha256": inputs.sha256}
+        with self._mongo.open() as db:
+            return _inputs(insert_once(db.inputs, document))
+
+    def get_inputs(self, job_id: JobId) -> Inputs | None:
+        with self._mongo.open() as db:
+            document = db.inputs.find_one({"_id": job_id})
+        return None if document is None else _inputs(document)
+
+    def start_job(self, job_id: JobId) -> bool:
+        return self._move("start", job_id, {"$set": _NOT_WAITING, "$currentDate": {"started_at": True}})
+
+    def wait_job(self, job_id: JobId, reason: str, probe_seconds: float) -> bool:
+        waits = {"$in": ["$state", _sources("wait")]}
+        change = {
+            "state": {"$cond": [waits, JOB_MOVES["wait"].target, "$state"]},
+            "reason": {"$literal": reason},
+            "probe_at": from_now(probe_seconds),
+            "probes": 0,
+        }
+        either = {"$in": [*_sources("wait"), *_sources("start")]}
+        with self._mongo.open() as db:
+            return db.jobs.update_one({"_id": job_id, "state": either}, [{"$set": change}]).matched_count == 1
+
+    def probed_job(self, job: Job, probe_seconds: float) -> bool:
+        either = {"$in": [*_sources("resume"), *_sources("start")]}
+        change = {"probes": {"$add": ["$probes", 1]}, "probe_at": from_now(probe_seconds)}
+        with self._mongo.open() as db:
+            probed = db.jobs.update_one(
+                {"_id": job.job_id, "state": either, "probes": job.probes}, [{"$set": change}]
+            )
+        return probed.matched_count == 1
+
+    def resume_job(self, job_id: JobId) -> bool:
+        return self._move("resume", job_id, {"$set": _NOT_WAITING})
+
+    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str) -> bool:
+        change = {**_NOT_WAITING, "stop_to": check_target("sweep", stop_to), "reason": reason}
+        return self._move("stop", job_id, {"$set": change})
+
+    def close_job(self, job_id: JobId, gen: int) -> Job | None:
+        closable = {"_id": job_id, "gen": gen, "state": {"$in": _sources("close")}}
+        with self._mongo.open() as db:
+            found = db.jobs.find_one(closable, {"n": 1})
+            if found is None:
+                return None
+            counts = db.count_by_state(job_id)
+            state = closed_state(counts, found["n"])
+            if state is None:
+                return None
+            closed = db.jobs.find_one_and_update(
+                closable,
+                {
+                    "$set": {"state": state, "counts": counts, "probe_at": None, "probes": 0},
+                    "$currentDate": {"finished_at": True},
+                },
+                return_document=ReturnDocument.AFTER,
+            )
+        return None if closed is None else _job(closed)
+
+    def retry_job(self, job_id: JobId, gen: int) -> bool:
+        change: Document = {"counts": {}, "finished_at": None, "stop_to": None, "reason": None}
+        return self._move("retry", job_id, {"$set": change, "$inc": {"gen": 1}}, gen=gen)
+
+    def reopened_job(self, job_id: JobId, gen: int) -> bool:
+        return self._move("reopened", job_id, {}, gen=gen)
+
+    def note_healing(self, job_id: JobId, kind: str, count: int = 1) -> None:
+        with self._mongo.open() as db:
+            db.jobs.update_one({"_id": job_id}, {"$inc": {f"healing.{kind}": count}})
+
+    def _move(
+        self, name: str, job_id: JobId, change: Mapping[str, Mapping[str, Any]], **guard: object
+    ) -> bool:
+        """A row of the move table as one compare-and-set; ``change`` is what else the same write does."""
+        update = {**change, "$set": {**change.get("$set", {}), "state": JOB_MOVES[name].target}}
+        with self._mongo.open() as db:
+            moved = db.jobs.update_one({"_id": job_id, "state": {"$in": _sources(name)}, **guard}, update)
+        return moved.matched_count == 1
+
+
+def _sources(move: str) -> list[str]:
+    return sorted(JOB_MOVES[move].sources)
+
+
+def _job(document: Document) -> Job:
+    return job_from(document["_id"], document["spec"], document)
+
+
+def _inputs(document: Document) -> Inputs:
+    return Inputs(job_id=JobId(document["_id"]), snapshot=document["snapshot"], sha256=document["sha256"])

@@ -1,0 +1,248 @@
+"""Connections to one SQLite file: for many threads, for many processes, and across a fork.
+
+A connection is used by one thread at a time and never crosses a fork: SQLite's locks belong to a process, and a child
+that merely closes an inherited file would drop locks of its own (https://www.sqlite.org/howtocorrupt.html, 2.6). So the
+idle connections are closed before every fork, and each side opens its own afterwards.
+
+Writers queue at a lock file. SQLite's own busy handler polls, which starved one of two busy writers completely; the
+kernel's queue is fair, wakes at once, and lets go of a process that dies.
+"""
+
+import os
+import sqlite3
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+
+from domain.errors import StoreUnavailable
+
+if sys.platform != "win32":
+    import fcntl
+
+SERVICE = "sqlite"
+
+
+class Synchronous(StrEnum):
+    """When a commit counts as done. FULL: on disk. NORMAL: a power cut may undo the last ones. OFF: no promise."""
+
+    FULL = "full"
+    NORMAL = "normal"
+    OFF = "off"
+
+
+# SQLite's primary result codes that mean "the database cannot serve now". All others are mistakes in our code.
+UNAVAILABLE: Mapping[int, str] = MappingProxyType(
+    {
+        sqlite3.SQLITE_BUSY: "the database is locked",
+        sqlite3.SQLITE_LOCKED: "a table is locked",
+        sqlite3.SQLITE_NOMEM: "out of memory",
+        sqlite3.SQLITE_PERM: "access denied",
+        sqlite3.SQLITE_READONLY: "the database is read-only",
+        sqlite3.SQLITE_IOERR: "disk I/O error",
+        sqlite3.SQLITE_CORRUPT: "the database file is damaged",
+        sqlite3.SQLITE_FULL: "the disk is full",
+        sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened",
+        sqlite3.SQLITE_PROTOCOL: "the locking protocol failed",
+        sqlite3.SQLITE_NOTADB: "the file is not a database",
+        sqlite3.SQLITE_NOLFS: "the file system does not take files of this size",
+    }
+)
+_PRIMARY = 0xFF  # an extended result code carries its primary code in the low byte
+
+
+def unavailable(error: sqlite3.Error) -> StoreUnavailable | None:
+    """The error in the domain's words, or None for a mistake in our code (which must stay loud)."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    cause = None if code is None else UNAVAILABLE.get(code & _PRIMARY)
+    return None if cause is None else StoreUnavailable(SERVICE, f"{cause} ({error})")
+
+
+class _Handle:
+    """A connection, and its own open lock file: two threads that shared one would not exclude each other."""
+
+    __slots__ = ("_lock_file", "connection")
+
+    def __init__(self, path: Path, synchronous: Synchronous, timeout_seconds: float) -> None:
+        self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self.connection = _connect(path, synchronous, timeout_seconds)
+        except BaseException:
+            os.close(self._lock_file)
+            raise
+        try:
+            self._write_ahead()
+        except BaseException:
+            self.close()
+            raise
+
+    def _write_ahead(self) -> None:
+        """The change to WAL ignores SQLite's busy handler, so one process makes it at a time. The file remembers."""
+        if self.connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            with self.turn():
+                self.connection.execute("PRAGMA journal_mode = WAL")
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for the right to write, in the kernel's queue."""
+        if sys.platform == "win32":
+            yield  # no flock there: SQLite's busy handler is all the queue there is
+            return
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self.connection.close()
+        os.close(self._lock_file)
+
+
+def _connect(path: Path, synchronous: Synchronous, timeout_seconds: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=timeout_seconds, isolation_level=None, check_same_thread=False)
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+class Database:
+    """One SQLite file. ``read`` and ``write`` are the only doors, and translate its errors."""
+
+    def __init__(self, path: Path, *, synchronous: Synchronous, timeout_seconds: float) -> None:
+        self._path = path.absolute()
+        self._synchronous = synchronous
+        self._timeout_seconds = timeout_seconds
+        self._turn = threading.Condition()
+        self._idle: list[_Handle] = []
+        self._in_use = 0
+        _forks.watch(self)
+
+    def make_folder(self) -> None:
+        """Where the file is to stand.
+
+        Raises:
+            StoreUnavailable: it cannot be made.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(SERVICE, f"cannot make the folder of the file ({error})") from error
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A connection for reading. Fetch all rows inside.
+
+        Raises:
+            StoreUnavailable: the file cannot be read.
+        """
+        with self._handle() as handle:
+            yield handle.connection
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that commits at the end, or leaves no trace.
+
+        Raises:
+            StoreUnavailable: nothing was written, unless the disk failed in the very commit.
+        """
+        with self._handle() as handle, handle.turn():
+            handle.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield handle.connection
+                handle.connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
+                    handle.connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close what is idle. The next use opens again."""
+        with self._turn:
+            self._close_idle()
+
+    @contextmanager
+    def _handle(self) -> Iterator[_Handle]:
+        with self._turn:
+            self._in_use += 1
+            handle = self._idle.pop() if self._idle else None
+        try:
+            if handle is None:
+                handle = _Handle(self._path, self._synchronous, self._timeout_seconds)
+            yield handle
+        except (sqlite3.Error, OSError) as error:
+            lost = StoreUnavailable(SERVICE, str(error)) if isinstance(error, OSError) else unavailable(error)
+            if lost is None:
+                raise
+            if handle is not None:  # whatever is wrong with it, the next call starts afresh
+                handle.close()
+                handle = None
+            raise lost from error
+        finally:
+            with self._turn:
+                self._in_use -= 1
+                if handle is not None:
+                    self._idle.append(handle)
+                self._turn.notify_all()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    # Around a fork: wait until nothing is in use, close all, and hold the door until the fork is done.
+
+    def before_fork(self) -> None:
+        self._turn.acquire()
+        self._turn.wait_for(lambda: self._in_use == 0)
+        self._close_idle()
+
+    def after_fork_in_parent(self) -> None:
+        self._turn.release()
+
+    def after_fork_in_child(self) -> None:
+        self._turn = threading.Condition()  # threads of the parent may stand in the old one's queue
+
+
+class _Forks:
+    """Tells every open database of a fork."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._databases: weakref.WeakSet[Database] = weakref.WeakSet()
+        self._told: tuple[Database, ...] = ()
+        if sys.platform != "win32":
+            os.register_at_fork(before=self._before, after_in_parent=self._parent, after_in_child=self._child)
+
+    def watch(self, database: Database) -> None:
+        with self._lock:
+            self._databases.add(database)
+
+    def _before(self) -> None:
+        self._lock.acquire()
+        self._told = tuple(self._databases)
+        for database in self._told:
+            database.before_fork()
+
+    def _parent(self) -> None:
+        for database in self._told:
+            database.after_fork_in_parent()
+        self._told = ()
+        self._lock.release()
+
+    def _child(self) -> None:
+        for database in self._told:
+            database.after_fork_in_child()
+        self._told = ()
+        self._lock = threading.Lock()
+
+
+_forks = _Forks()

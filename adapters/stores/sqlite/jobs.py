@@ -1,0 +1,218 @@
+"""Jobs, members and frozen inputs in SQLite. J1..J10 are the transitions of docs/job-protocol.md."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import islice
+
+from adapters.stores.codecs import encode_spec, from_millis, job_from, pack_members, unpack_members
+from adapters.stores.rules import check_page, check_target, closed_state
+from adapters.stores.sqlite.connection import Database
+from adapters.stores.sqlite.items import count_by_state
+from adapters.stores.sqlite.schema import TABLES, statement
+from domain.errors import NotFound
+from domain.ids import JobId, ModelId
+from domain.item import ItemState
+from domain.job import Inputs, Job, JobState
+from domain.ports import Member
+
+_TIMES = ("probe_at", "created_at", "started_at", "finished_at")
+_CHUNKS_A_WRITE = 4  # other writers get their turn between
+
+_INSERT = statement(
+    "INSERT INTO jobs (job_id, model_id, n, spec, state, created_at)"
+    " VALUES (:job_id, :model_id, :n, :spec, :state, {NOW}) ON CONFLICT (job_id) DO NOTHING"
+)
+# Why it waited is over once it runs.
+_START = statement(
+    "UPDATE jobs SET state = {JOB_start_to}, started_at = {NOW},"
+    " reason = NULL, probe_at = NULL, probes = 0 WHERE job_id = ? AND state IN ({JOB_start})"
+)
+_WAIT = statement(
+    "UPDATE jobs SET state = CASE WHEN state IN ({JOB_wait}) THEN {JOB_wait_to} ELSE state END,"
+    " reason = :reason, probe_at = {NOW} + :delay, probes = 0"
+    " WHERE job_id = :job_id AND state IN ({JOB_wait}, {JOB_start})"
+)
+_PROBED = statement(
+    "UPDATE jobs SET probes = probes + 1, probe_at = {NOW} + :delay"
+    " WHERE job_id = :job_id AND state IN ({JOB_resume}, {JOB_start}) AND probes = :probes"
+)
+_RESUME = statement(
+    "UPDATE jobs SET state = {JOB_resume_to}, reason = NULL, probe_at = NULL, probes = 0"
+    " WHERE job_id = ? AND state IN ({JOB_resume})"
+)
+_STOP = statement(
+    "UPDATE jobs SET state = {JOB_stop_to}, stop_to = ?, reason = ?, probe_at = NULL, probes = 0"
+    " WHERE job_id = ? AND state IN ({JOB_stop})"
+)
+_CLOSABLE = statement("SELECT n FROM jobs WHERE job_id = ? AND gen = ? AND state IN ({JOB_close})")
+_CLOSE = statement(
+    "UPDATE jobs SET state = :state, counts = :counts, finished_at = {NOW}, probe_at = NULL, probes = 0"
+    " WHERE job_id = :job_id AND gen = :gen AND state IN ({JOB_close}) RETURNING *"
+)
+_RETRY = statement(
+    "UPDATE jobs SET state = {JOB_retry_to}, gen = gen + 1, counts = '{{}}', finished_at = NULL,"
+    " stop_to = NULL, reason = NULL WHERE job_id = ? AND gen = ? AND state IN ({JOB_retry})"
+)
+_REOPENED = statement(
+    "UPDATE jobs SET state = {JOB_reopened_to} WHERE job_id = ? AND gen = ? AND state IN ({JOB_reopened})"
+)
+
+
+class SqliteJobs:
+    """The JobStore port as far as it is about whole jobs."""
+
+    _database: Database
+
+    def prepare(self) -> None:
+        self._database.make_folder()
+        with self._database.write() as db:
+            for table in TABLES:
+                db.execute(table)
+
+    def ping(self) -> None:
+        with self._database.read() as db:
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+
+    def now(self) -> datetime:
+        with self._database.read() as db:
+            return from_millis(db.execute(statement("SELECT {NOW}")).fetchone()[0])
+
+    def put_members(self, members_sha256: str, members: Sequence[Member]) -> None:
+        chunks = pack_members(members)
+        while batch := list(islice(chunks, _CHUNKS_A_WRITE)):
+            with self._database.write() as db:
+                db.executemany(
+                    "INSERT INTO members (sha256, first, last, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    ((members_sha256, *chunk) for chunk in batch),
+                )
+
+    def members(self, members_sha256: str, offset: int, limit: int) -> Sequence[Member]:
+        check_page(offset, limit)
+        with self._database.read() as db:
+            chunks = db.execute(
+                "SELECT first, body FROM members WHERE sha256 = ? AND first < ? AND last >= ? ORDER BY first",
+                (members_sha256, offset + limit, offset),
+            ).fetchall()
+        return unpack_members(((first, body) for first, body in chunks), offset, limit)
+
+    def insert_job(self, job: Job) -> Job:
+        row = {
+            "job_id": job.job_id,
+            "model_id": job.model.model_id,
+            "n": job.n,
+            "spec": encode_spec(job),
+            "state": JobState.ACCEPTED,
+        }
+        with self._database.write() as db:
+            db.execute(_INSERT, row)
+            return _read(db, job.job_id)
+
+    def get_job(self, job_id: JobId) -> Job:
+        with self._database.read() as db:
+            return _read(db, job_id)
+
+    def list_jobs(
+        self,
+        *,
+        states: Iterable[JobState] = (),
+        model_id: ModelId | None = None,
+        offset: int = 0,
+        limit: int = 50,
+    ) -> Sequence[Job]:
+        check_page(offset, limit)
+        wanted = list(states)
+        conditions = [
+            *(["state IN (SELECT value FROM json_each(:states))"] if wanted else []),
+            *(["model_id = :model_id"] if model_id else []),
+        ]
+        with self._database.read() as db:
+            rows = db.execute(
+                f"SELECT * FROM jobs WHERE {' AND '.join(conditions) or 'TRUE'}"  # noqa: S608 - of constants
+                " ORDER BY created_at DESC, job_id DESC LIMIT :limit OFFSET :offset",
+                {"states": json.dumps(wanted), "model_id": model_id, "limit": limit, "offset": offset},
+            ).fetchall()
+        return [_job(row) for row in rows]
+
+    def freeze_inputs(self, inputs: Inputs) -> Inputs:
+        with self._database.write() as db:
+            db.execute(
+                "INSERT INTO inputs (job_id, snapshot, sha256) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (inputs.job_id, inputs.snapshot, inputs.sha256),
+            )
+            row = db.execute("SELECT * FROM inputs WHERE job_id = ?", (inputs.job_id,)).fetchone()
+        return _inputs(row)
+
+    def get_inputs(self, job_id: JobId) -> Inputs | None:
+        with self._database.read() as db:
+            row = db.execute("SELECT * FROM inputs WHERE job_id = ?", (job_id,)).fetchone()
+        return None if row is None else _inputs(row)
+
+    def start_job(self, job_id: JobId) -> bool:
+        return self._moved(_START, (job_id,))
+
+    def wait_job(self, job_id: JobId, reason: str, probe_seconds: float) -> bool:
+        return self._moved(_WAIT, {"job_id": job_id, "reason": reason, "delay": round(probe_seconds * 1000)})
+
+    def probed_job(self, job: Job, probe_seconds: float) -> bool:
+        return self._moved(
+            _PROBED, {"job_id": job.job_id, "probes": job.probes, "delay": round(probe_seconds * 1000)}
+        )
+
+    def resume_job(self, job_id: JobId) -> bool:
+        return self._moved(_RESUME, (job_id,))
+
+    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str) -> bool:
+        return self._moved(_STOP, (check_target("sweep", stop_to), reason, job_id))
+
+    def close_job(self, job_id: JobId, gen: int) -> Job | None:
+        with self._database.write() as db:
+            closable = db.execute(_CLOSABLE, (job_id, gen)).fetchone()
+            if closable is None:
+                return None
+            counts = count_by_state(db, job_id)
+            state = closed_state(counts, closable["n"])
+            if state is None:
+                return None
+            return _job(
+                db.execute(
+                    _CLOSE, {"job_id": job_id, "gen": gen, "state": state, "counts": json.dumps(counts)}
+                ).fetchone()
+            )
+
+    def retry_job(self, job_id: JobId, gen: int) -> bool:
+        return self._moved(_RETRY, (job_id, gen))
+
+    def reopened_job(self, job_id: JobId, gen: int) -> bool:
+        return self._moved(_REOPENED, (job_id, gen))
+
+    def note_healing(self, job_id: JobId, kind: str, count: int = 1) -> None:
+        with self._database.write() as db:
+            row = db.execute("SELECT healing FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+            if row is not None:
+                healing = json.loads(row["healing"])
+                healing[kind] = healing.get(kind, 0) + count
+                db.execute("UPDATE jobs SET healing = ? WHERE job_id = ?", (json.dumps(healing), job_id))
+
+    def _moved(self, compare_and_set: str, parameters: Sequence[object] | dict[str, object]) -> bool:
+        with self._database.write() as db:
+            return db.execute(compare_and_set, parameters).rowcount == 1
+
+
+def _read(db: sqlite3.Connection, job_id: JobId) -> Job:
+    row = db.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise NotFound("job", job_id)
+    return _job(row)
+
+
+def _job(row: sqlite3.Row) -> Job:
+    life = dict(row)
+    life.update({name: None if life[name] is None else from_millis(life[name]) for name in _TIMES})
+    life.update(counts=json.loads(life["counts"]), healing=json.loads(life["healing"]))
+    return job_from(life["job_id"], life["spec"], life)
+
+
+def _inputs(row: sqlite3.Row) -> Inputs:
+    return Inputs(job_id=JobId(row["job_id"]), snapshot=row["snapshot"], sha256=row["sha256"])

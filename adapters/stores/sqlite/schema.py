@@ -1,0 +1,131 @@
+"""Tables, indexes, and how statements are written: states from the move tables, stamps from SQLite's clock."""
+
+from collections.abc import Iterable
+from types import MappingProxyType
+
+from domain.item import ITEM_MOVES, ItemState, Out
+from domain.job import JOB_MOVES
+
+# Whole milliseconds since 1970 UTC (SQLite's clock has no finer ones); one value throughout a statement.
+_NOW = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)"
+
+
+def _states(states: Iterable[str]) -> str:
+    """A literal list: a partial index is used only where the statement itself names its states."""
+    return ", ".join(f"'{state}'" for state in sorted(states))
+
+
+_WORDS = MappingProxyType(
+    {
+        "NOW": _NOW,
+        **{state.name: f"'{state}'" for state in ItemState},
+        **{out.name: f"'{out}'" for out in Out},
+        **{f"ITEM_{name}": _states(move.sources) for name, move in ITEM_MOVES.items()},
+        **{f"JOB_{name}": _states(move.sources) for name, move in JOB_MOVES.items()},
+        **{f"JOB_{name}_to": f"'{move.target}'" for name, move in JOB_MOVES.items() if move.target},
+    }
+)
+
+
+def statement(text: str) -> str:
+    """SQL with its ``{words}`` filled in: NOW, the states, and what each move starts from and ends in.
+
+    Only names of our own tables are filled in; values travel as parameters.
+    """
+    return text.format_map(_WORDS)
+
+
+# A body is written once and may be large; apart from its item, it is not rewritten with every change of state.
+_TABLES = """
+CREATE TABLE IF NOT EXISTS models (
+    model_id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    version INTEGER NOT NULL,
+    last_rebalance_date INTEGER,
+    positions INTEGER NOT NULL,
+    portfolios INTEGER NOT NULL,
+    body TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS models_by_rebalance ON models (last_rebalance_date, model_id);
+
+CREATE TABLE IF NOT EXISTS model_portfolios (
+    portfolio_id TEXT NOT NULL,
+    model_id TEXT NOT NULL,
+    PRIMARY KEY (portfolio_id, model_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS model_portfolios_by_model ON model_portfolios (model_id);
+
+CREATE TABLE IF NOT EXISTS model_securities (
+    security_id TEXT NOT NULL,
+    model_id TEXT NOT NULL,
+    PRIMARY KEY (security_id, model_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS model_securities_by_model ON model_securities (model_id);
+
+CREATE TABLE IF NOT EXISTS jobs (
+    job_id TEXT PRIMARY KEY,
+    model_id TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    spec BLOB NOT NULL,
+    state TEXT NOT NULL,
+    gen INTEGER NOT NULL DEFAULT 0,
+    stop_to TEXT,
+    reason TEXT,
+    probe_at INTEGER,
+    probes INTEGER NOT NULL DEFAULT 0,
+    counts TEXT NOT NULL DEFAULT '{{}}',
+    healing TEXT NOT NULL DEFAULT '{{}}',
+    created_at INTEGER NOT NULL,
+    started_at INTEGER,
+    finished_at INTEGER
+);
+CREATE INDEX IF NOT EXISTS jobs_by_age ON jobs (created_at, job_id);
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created_at);
+CREATE INDEX IF NOT EXISTS jobs_by_model ON jobs (model_id, created_at);
+
+CREATE TABLE IF NOT EXISTS members (
+    sha256 TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (sha256, first)
+);
+
+CREATE TABLE IF NOT EXISTS inputs (
+    job_id TEXT PRIMARY KEY,
+    snapshot BLOB NOT NULL,
+    sha256 TEXT NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS items (
+    id INTEGER PRIMARY KEY,
+    item_id TEXT NOT NULL UNIQUE,
+    job_id TEXT NOT NULL,
+    portfolio_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    fence INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    gen INTEGER NOT NULL,
+    given_back INTEGER NOT NULL DEFAULT 0,
+    owner TEXT,
+    seat INTEGER,
+    touched INTEGER NOT NULL,
+    not_before INTEGER,
+    reason TEXT,
+    out TEXT
+);
+-- The bound: at most one running item on each seat of a job.
+CREATE UNIQUE INDEX IF NOT EXISTS items_by_seat ON items (job_id, seat) WHERE seat IS NOT NULL;
+CREATE INDEX IF NOT EXISTS items_by_state ON items (job_id, state, seq);
+CREATE INDEX IF NOT EXISTS items_to_claim ON items (job_id, given_back, seq) WHERE state = {PENDING};
+CREATE INDEX IF NOT EXISTS items_by_seq ON items (job_id, seq);
+CREATE INDEX IF NOT EXISTS items_in_work ON items (touched) WHERE state = {RUNNING};
+CREATE INDEX IF NOT EXISTS items_delayed ON items (not_before) WHERE state = {DELAYED};
+CREATE INDEX IF NOT EXISTS items_due ON items (touched) WHERE out = {DUE};
+
+CREATE TABLE IF NOT EXISTS inlines (id INTEGER PRIMARY KEY, inline BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS results (id INTEGER PRIMARY KEY, result BLOB NOT NULL, order_set BLOB);
+"""
+
+TABLES = tuple(statement(_TABLES).split(";\n"))

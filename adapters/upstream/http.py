@@ -1,0 +1,283 @@
+"""One upstream service over HTTP. The only module that imports httpx.
+
+Three layers, from the inside out: `HttpService.fetch` is one GET; the breaker decides whether it is made at
+all; retries stand around both and end at once when the breaker opens. An operation may make several fetches:
+it is retried and counted as a whole (`HttpService.run`).
+"""
+
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
+from typing import TypeVar
+from urllib.parse import quote
+
+import httpx
+import stamina
+
+from adapters.upstream.breaker import Breaker, ConsecutiveFailuresBreaker
+from adapters.upstream.errors import (
+    BreakerOpen,
+    NoFreeConnection,
+    NotThere,
+    ServerError,
+    StatusFault,
+    Throttled,
+)
+from adapters.upstream.options import HttpOptions
+from domain.errors import UpstreamFault, UpstreamUnavailable
+
+T = TypeVar("T")
+Decode = Callable[[bytes], T]
+Params = Mapping[str, str | int]
+Correlation = Callable[[], str | None]
+
+_SHOWN = 120  # characters of a bad answer that are quoted
+_HEADER_SAFE = "!#$&'()*+,/:;=?@[]|"
+
+# What each httpx error means. The most specific entry wins, so a leaf stands for itself and the roots catch
+# what a later httpx may add (a test fails until it has an entry of its own).
+TRANSLATION: Mapping[type[Exception], type[UpstreamUnavailable] | type[UpstreamFault]] = {
+    httpx.ConnectTimeout: UpstreamUnavailable,
+    httpx.ReadTimeout: UpstreamUnavailable,
+    httpx.WriteTimeout: UpstreamUnavailable,
+    httpx.PoolTimeout: NoFreeConnection,
+    httpx.ConnectError: UpstreamUnavailable,
+    httpx.ReadError: UpstreamUnavailable,
+    httpx.WriteError: UpstreamUnavailable,
+    httpx.CloseError: UpstreamUnavailable,
+    httpx.RemoteProtocolError: UpstreamUnavailable,  # also: the connection was cut in the middle of an answer
+    httpx.ProxyError: UpstreamUnavailable,
+    # From here on: our own mistake or an answer that makes no sense. Another try would end the same way.
+    httpx.LocalProtocolError: UpstreamFault,
+    httpx.UnsupportedProtocol: UpstreamFault,
+    httpx.DecodingError: UpstreamFault,
+    httpx.TooManyRedirects: UpstreamFault,
+    httpx.HTTPStatusError: UpstreamFault,
+    httpx.InvalidURL: UpstreamFault,
+    httpx.CookieConflict: UpstreamFault,
+    httpx.StreamConsumed: UpstreamFault,
+    httpx.StreamClosed: UpstreamFault,
+    httpx.ResponseNotRead: UpstreamFault,
+    httpx.RequestNotRead: UpstreamFault,
+    httpx.TransportError: UpstreamUnavailable,
+    httpx.HTTPError: UpstreamFault,
+    httpx.StreamError: UpstreamFault,
+}
+_TRANSLATED = tuple(TRANSLATION)
+
+# A kept-alive connection that the server closed while it lay idle shows as one of these before any answer.
+_CUT = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+
+_NOT_RETRIED = (BreakerOpen, Throttled)
+
+
+@contextmanager
+def translated(service: str, path: str) -> Iterator[None]:
+    """Every httpx error leaves here as UpstreamUnavailable or UpstreamFault, naming the service and the path."""
+    try:
+        yield
+    except _TRANSLATED as exc:
+        meaning = next(TRANSLATION[kind] for kind in type(exc).__mro__ if kind in TRANSLATION)
+        detail = str(exc) or "no further word"
+        raise meaning(service, f"GET {path}: {type(exc).__name__}: {detail}") from exc
+
+
+def segment(value: str) -> str:
+    """An id as one segment of a path: it brings no slash and no query of its own."""
+    return quote(value, safe="")
+
+
+class HttpService:
+    """A named upstream with one pooled connection set, retries and a breaker.
+
+    Open one per process and service, after any fork, and `close` it at the end. Environment variables (proxies,
+    certificate files) are not looked at: what is not in the options does not apply.
+
+    Args:
+        name: the service's name in errors, logs and metrics.
+        base_url: ``http(s)://host[:port][/prefix]``; ``user:password@`` becomes basic authentication.
+        options: times, retries, breaker numbers, pool, TLS.
+        correlation: asked once per request for the correlation id to pass on; None or "" sends no header.
+        transport: stands in for the network (tests).
+        breaker: stands in for the service's own breaker.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        options: HttpOptions,
+        *,
+        correlation: Correlation | None = None,
+        transport: httpx.BaseTransport | None = None,
+        breaker: Breaker | None = None,
+    ) -> None:
+        self.name = name
+        self._options = options
+        self._correlation = correlation
+        self._breaker: Breaker = breaker or ConsecutiveFailuresBreaker(
+            name, failures=options.breaker_failures, open_seconds=options.breaker_open
+        )
+        self._retrying = _retries(options).on(self._worth_another_try)
+        with translated(name, "/"):
+            self._client = _open_client(base_url, options, transport)
+
+    def get_json(self, path: str, decode: Decode[T], params: Params | None = None) -> T:
+        """GET a JSON document, with retries on connection errors, time-outs and 5xx.
+
+        Args:
+            path: absolute, below the base URL; ids in it quoted with `segment`.
+            decode: turns the body into what is wanted, every number exact; a ValueError it raises becomes an
+                UpstreamFault.
+            params: the query.
+
+        Raises:
+            UpstreamUnavailable: out of reach after the retries, a 5xx, a 429, or the breaker is open.
+            NotThere: a 404.
+            StatusFault: any other 3xx or 4xx.
+            UpstreamFault: the body is not what is wanted, or too large.
+        """
+        return self.run(lambda: self.fetch(path, decode, params))
+
+    def run(self, operation: Callable[[], T]) -> T:
+        """Run an operation made of `fetch` calls under the breaker and the retries, counted as one.
+
+        Whatever the operation does with the errors of single fetches stays its own business: only what it
+        raises itself is retried or counted.
+        """
+        return self._retrying(lambda: self._breaker.call(operation))
+
+    def fetch(self, path: str, decode: Decode[T], params: Params | None = None) -> T:
+        """One GET: no retry, no breaker. For use inside `run`; raises as `get_json` does."""
+        deadline = monotonic() + self._options.answer_total
+        with translated(self.name, path):
+            response = self._send(path, params)
+            try:
+                body = self._read(response, path, deadline)
+            finally:
+                response.close()
+        self._check_status(response, path, body)
+        try:
+            return decode(body)
+        except (ValueError, RecursionError) as exc:
+            raise UpstreamFault(
+                self.name, f"{_told(response, path)}, not the JSON that is wanted ({exc}){_excerpt(body)}"
+            ) from exc
+
+    def is_open(self) -> bool:
+        """Whether the breaker keeps calls from this service at the moment."""
+        return self._breaker.is_open()
+
+    def close(self) -> None:
+        """Close every connection. Harmless when repeated."""
+        self._client.close()
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _send(self, path: str, params: Params | None) -> httpx.Response:
+        request = self._client.build_request("GET", path, params=params, headers=self._correlation_header())
+        try:
+            return self._client.send(request, stream=True)
+        except _CUT:
+            # A GET may be repeated, and a server that recycles its workers is not out: once more, at once,
+            # before this counts as a failed try.
+            return self._client.send(request, stream=True)
+
+    def _correlation_header(self) -> Mapping[str, str] | None:
+        correlation_id = self._correlation() if self._correlation else None
+        if not correlation_id:
+            return None
+        # It came from outside: what a header cannot carry is percent-encoded.
+        return {self._options.correlation_header: quote(correlation_id, safe=_HEADER_SAFE)}
+
+    def _read(self, response: httpx.Response, path: str, deadline: float) -> bytes:
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > self._options.max_bytes:
+                raise UpstreamFault(
+                    self.name, f"{_told(response, path)} with more than {self._options.max_bytes} bytes"
+                )
+            if monotonic() > deadline:
+                raise UpstreamUnavailable(
+                    self.name,
+                    f"{_told(response, path)}, but not complete after {self._options.answer_total:g} s",
+                )
+        return bytes(body)
+
+    def _check_status(self, response: httpx.Response, path: str, body: bytes) -> None:
+        if response.is_success:
+            return
+        status = response.status_code
+        told = f"{_told(response, path)}{_excerpt(body)}"
+        if status == httpx.codes.NOT_FOUND:
+            raise NotThere(self.name, told, status)
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            raise Throttled(self.name, told)
+        if response.is_server_error:
+            raise ServerError(self.name, told, status)
+        raise StatusFault(self.name, told, status)
+
+    def _worth_another_try(self, error: Exception) -> bool:
+        return (
+            isinstance(error, UpstreamUnavailable)
+            and not isinstance(error, _NOT_RETRIED)
+            and not self._breaker.is_open()  # this failure opened it: waiting for the refusal helps nobody
+        )
+
+
+def _retries(options: HttpOptions) -> stamina.RetryingCaller:
+    longest = options.retry_wait * 2 ** max(options.retries - 1, 0)
+    return stamina.RetryingCaller(
+        attempts=options.retries + 1,
+        timeout=options.retry_total,
+        wait_initial=options.retry_wait,
+        wait_exp_base=2,
+        wait_jitter=options.retry_jitter,
+        wait_max=longest + options.retry_jitter,  # a lower ceiling would cut the last wait's jitter off
+    )
+
+
+def _open_client(base_url: str, options: HttpOptions, transport: httpx.BaseTransport | None) -> httpx.Client:
+    return httpx.Client(
+        base_url=base_url,
+        headers={
+            "User-Agent": options.user_agent,
+            "Accept": "application/json",
+            # Uncompressed: inside a data centre it is quicker, and the size limit means what it says.
+            "Accept-Encoding": "identity",
+        },
+        timeout=httpx.Timeout(
+            connect=options.connect, read=options.read, write=options.write, pool=options.pool
+        ),
+        limits=httpx.Limits(
+            max_connections=options.pool_size,
+            max_keepalive_connections=options.pool_size,
+            keepalive_expiry=options.keepalive,
+        ),
+        verify=_tls(base_url, options),
+        follow_redirects=False,
+        trust_env=False,
+        transport=transport,
+    )
+
+
+def _tls(base_url: str, options: HttpOptions) -> ssl.SSLContext:
+    if not base_url.startswith("https:"):
+        # Never used; this one is made at once (loading the authorities takes 20 ms) and trusts nobody.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if options.verify_tls and options.ca_file is not None:
+        return ssl.create_default_context(cafile=options.ca_file)
+    return httpx.create_ssl_context(verify=options.verify_tls, trust_env=False)
+
+
+def _told(response: httpx.Response, path: str) -> str:
+    content_type = response.headers.get("content-type", "no content type")
+    return f"GET {path}: {response.status_code} ({content_type})"
+
+
+def _excerpt(body: bytes) -> str:
+    if not body:
+        return "; the body is empty"
+    return f"; it begins {body[:_SHOWN].decode('utf-8', 'replace')!r}"

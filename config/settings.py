@@ -1,0 +1,177 @@
+"""Every setting, read once where things are wired: environment ``TRIMTAB_*``, then a running stack, then defaults."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+STACK_FILE = "stack.json"
+PREFIX = "TRIMTAB_"
+TEST_PREFIX = "TRIMTAB_TEST_"
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Schedule(BaseModel):
+    """One cron line that submits a job for a model. Its run key is name + business date: two beats never double."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    model_id: str
+    cron: Annotated[str, Field(description="five fields: minute hour day-of-month month day-of-week")]
+    parallelism: int | None = None
+    policy: dict[str, Any] = {}
+
+
+class Settings(BaseSettings):
+    """Frozen once read; see `load_settings`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    # -- where things are
+    state_dir: Path = Path(".trimtab")
+    store_url: SecretStr = SecretStr("")
+    broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    results_url: SecretStr = SecretStr("")  # empty: the broker
+    requests_url: SecretStr = SecretStr("")  # empty: the broker
+    pricing_url: str = "http://127.0.0.1:8083"
+    securities_url: str = "http://127.0.0.1:8000"
+    accounting_url: str = "http://127.0.0.1:8087"
+    portfolios_url: str = "http://127.0.0.1:8000"
+
+    # -- the store
+    sqlite_synchronous: Literal["full", "normal", "off"] = "full"
+
+    # -- calls to upstreams (docs/settings.md; seconds where not said otherwise)
+    upstream_connect: Seconds = 2.0
+    upstream_read: Seconds = 10.0
+    upstream_write: Seconds = 5.0
+    upstream_pool: Seconds = 5.0
+    upstream_answer_total: Seconds = 30.0
+    upstream_retries: Annotated[int, Field(ge=0, le=10)] = 3
+    upstream_retry_wait: Seconds = 1.0
+    upstream_retry_total: Seconds = 45.0
+    upstream_breaker_failures: Annotated[int, Field(ge=1)] = 5
+    upstream_breaker_open: Seconds = 60.0
+    upstream_max_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
+    upstream_ca_file: Path | None = None
+
+    # -- a job's life
+    default_parallelism: Annotated[int, Field(ge=1)] = 4
+    max_parallelism: Annotated[int, Field(ge=1)] = 256
+    max_portfolios: Annotated[int, Field(ge=1)] = 1_000_000
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+    solver_time_limit_seconds: Seconds = 30.0
+    task_time_limit_seconds: Seconds = 120.0
+    lease_seconds: Seconds = 150.0
+    retry_delay_seconds: Seconds = 2.0
+    outage_delay_seconds: Seconds = 5.0
+    max_delay_seconds: Seconds = 60.0
+    due_after_seconds: Seconds = 10.0
+    lost_token_seconds: Seconds = 3.0
+    default_deadline_seconds: Seconds = 6 * 3600.0
+    stated_value_low: float = 0.85
+    stated_value_high: float = 1.05
+    steward_tick_seconds: Seconds = 0.2
+
+    # -- workers
+    worker_concurrency: Annotated[int, Field(ge=1)] = 2
+    worker_pool: Literal["prefork", "solo", "threads"] = "prefork"
+    worker_max_tasks_per_child: Annotated[int, Field(ge=1)] = 5000
+    task_events: bool = False
+    flower_host: str = "127.0.0.1"
+    flower_port: Annotated[int, Field(ge=0, le=65535)] = 5555
+
+    # -- the API
+    api_host: str = "127.0.0.1"
+    api_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    max_body_bytes: Annotated[int, Field(gt=0)] = 16 * 1024 * 1024
+    sandbox_host: str = "127.0.0.1"
+    sandbox_port: Annotated[int, Field(ge=0, le=65535)] = 8090
+
+    # Set by `up` and `demo`: a listening socket handed down, so that no port is free one moment and taken the next.
+    listen_fd: int | None = None
+
+    # -- streams
+    order_sets_stream: str = "trimtab.order-sets"
+    requests_stream: str = "trimtab.requests"
+    task_queue: str = "trimtab.run"
+
+    # -- the rest
+    schedules: tuple[Schedule, ...] = ()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    @model_validator(mode="after")
+    def _lease_is_longest(self) -> "Settings":
+        """A worker must be dead, or have given up, before its lease ends: else two could work on one portfolio."""
+        if not self.solver_time_limit_seconds < self.task_time_limit_seconds < self.lease_seconds:
+            raise ValueError("needed: solver_time_limit_seconds < task_time_limit_seconds < lease_seconds")
+        return self
+
+    @property
+    def effective_store_url(self) -> str:
+        return self.store_url.get_secret_value() or f"sqlite:///{self.state_dir}/trimtab.db"
+
+    @property
+    def effective_results_url(self) -> str:
+        return self.results_url.get_secret_value() or self.broker_url.get_secret_value()
+
+    @property
+    def effective_requests_url(self) -> str:
+        return self.requests_url.get_secret_value() or self.broker_url.get_secret_value()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature; no .env is read
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings, file_secret_settings, _RunningStack(settings_cls))
+
+
+class _RunningStack(PydanticBaseSettingsSource):
+    """What ``trimtab up`` wrote of the stack it keeps running in this directory, so that the other commands find it."""
+
+    def __call__(self) -> dict[str, Any]:
+        state_dir = Path(os.environ.get("TRIMTAB_STATE_DIR", ".trimtab"))
+        try:
+            stack = json.loads((state_dir / STACK_FILE).read_text())
+            os.kill(int(stack["pid"]), 0)
+        except (OSError, ValueError, KeyError):
+            return {}
+        return dict(stack["settings"])
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401, ARG002 - the base class's
+        return None, field_name, False
+
+
+class UnknownSetting(ValueError):
+    """A ``TRIMTAB_`` variable that names no setting: most likely a misspelt one, which would be silently ignored."""
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read every setting.
+
+    Raises:
+        UnknownSetting: the environment holds a ``TRIMTAB_`` variable that is no setting.
+        pydantic.ValidationError: it names every setting that is wrong.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    given = {name for name in os.environ if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX)}
+    if unknown := sorted(given - known):
+        raise UnknownSetting(f"no such setting: {', '.join(unknown)}")
+    return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them
+
+
+def environment(overrides: dict[str, str]) -> dict[str, str]:
+    """The environment of a child process: ours, with settings put in by name."""
+    names = {f"{PREFIX}{name.upper()}": value for name, value in overrides.items()}
+    return {**os.environ, **names, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -1,0 +1,94 @@
+"""What a worker process keeps between two portfolios: who it is, the frozen markets, the marks to write."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from domain.errors import NotFound, StoreUnavailable
+from domain.ids import ItemId, JobId
+from domain.job import Job
+from domain.ports import JobStore
+from domain.prices import PriceSnapshot, thaw
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenJob:
+    """A job's part that never changes while it runs: its model, policy, parallelism and market."""
+
+    job: Job
+    snapshot: PriceSnapshot
+
+
+class FrozenJobs:
+    """The last few frozen jobs, so that a portfolio costs no read for what is the same for all of them."""
+
+    def __init__(self, jobs: JobStore, *, keep: int = 8) -> None:
+        self._jobs = jobs
+        self._keep = keep
+        self._frozen: OrderedDict[JobId, FrozenJob] = OrderedDict()
+
+    def get(self, job_id: JobId) -> FrozenJob:
+        """Raises NotFound: no such job, or nothing was frozen for it."""
+        if job_id not in self._frozen:
+            self._frozen[job_id] = self._read(job_id)
+            if len(self._frozen) > self._keep:
+                self._frozen.popitem(last=False)
+        self._frozen.move_to_end(job_id)
+        return self._frozen[job_id]
+
+    def _read(self, job_id: JobId) -> FrozenJob:
+        job = self._jobs.get_job(job_id)
+        inputs = self._jobs.get_inputs(job_id)
+        if inputs is None:
+            raise NotFound("inputs", job_id)
+        return FrozenJob(job, thaw(inputs.snapshot))
+
+
+class Marks:
+    """Order sets that were published and are still to be marked sent: written in batches.
+
+    A timer of its own writes them, so that a worker that falls idle does not leave them due: the steward would
+    publish everything once more.
+    """
+
+    def __init__(self, jobs: JobStore, *, every_seconds: float = 0.25, at_most: int = 256) -> None:
+        self._jobs = jobs
+        self._every_seconds = every_seconds
+        self._at_most = at_most
+        self._lock = threading.Lock()
+        self._waiting: list[ItemId] = []
+        self._timer: threading.Timer | None = None
+
+    def add(self, item_id: ItemId) -> None:
+        with self._lock:
+            self._waiting.append(item_id)
+            full = len(self._waiting) >= self._at_most
+            if self._timer is None and not full:
+                self._timer = threading.Timer(self._every_seconds, self.flush)
+                self._timer.daemon = True
+                self._timer.start()
+        if full:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits. A store that is out of reach costs nothing: the steward publishes and marks again."""
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        if not batch:
+            return
+        try:
+            self._jobs.mark_sent(batch)
+        except StoreUnavailable:
+            return
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """One worker process's own things. ``owner`` names it in the store (host, pid, start)."""
+
+    owner: str
+    frozen: FrozenJobs
+    marks: Marks

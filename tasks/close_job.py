@@ -1,0 +1,23 @@
+"""Close a job once every portfolio of it has ended."""
+
+from domain.ids import JobId
+from domain.item import DECIDED_STATES, OPEN_STATES
+from domain.job import JOB_MOVES, Job
+from tasks.services import Services
+
+
+def close_job_if_finished(job_id: JobId, services: Services) -> Job | None:
+    """The closed job when this call closed it. Harmless at any time and from anywhere.
+
+    The model's last rebalance date is written first: dying between the two repeats a write that changes
+    nothing, while the other order could lose the date.
+
+    Raises:
+        StoreUnavailable: the steward closes it later.
+    """
+    job = services.jobs.get_job(job_id)
+    if job.state not in JOB_MOVES["close"].sources or services.jobs.has_items(job_id, OPEN_STATES):
+        return None
+    if not job.dry_run and services.jobs.has_items(job_id, DECIDED_STATES):
+        services.models.note_rebalanced(job.model.model_id, services.jobs.now())
+    return services.jobs.close_job(job_id, job.gen)

@@ -1,0 +1,89 @@
+"""What is stored and published for one portfolio. Written once, as bytes; published as those bytes."""
+
+from typing import Any
+
+from domain.ids import item_id
+from domain.item import ItemState
+from domain.job import Job
+from domain.money import plain
+from domain.ports import Finish
+from domain.prices import PriceSnapshot
+from domain.rebalance import Order, Outcome, Rebalance
+from tasks.documents import encode, rebalance_document
+
+ORDER_SET_SCHEMA = "trimtab.order-set.v1"
+RESULT_SCHEMA = "trimtab.result.v1"
+
+# What both documents say about where the answer comes from. No run-time stamp is in them: the same inputs give
+# the same bytes again.
+_PUBLISHED = (
+    "outcome",
+    "reason",
+    "conflicts",
+    "notes",
+    "market_value",
+    "cash_before",
+    "cash_after",
+    "drift_before",
+    "drift_after",
+)
+
+
+def finish_of(job: Job, fence: int, rebalance: Rebalance, snapshot: PriceSnapshot) -> Finish:
+    """The one write that ends an item: its state, its answer, and the order set that falls due with it."""
+    document = rebalance_document(rebalance)
+    head = _head(job, rebalance, snapshot)
+    return Finish(
+        item_id=item_id(job.job_id, rebalance.portfolio_id),
+        fence=fence,
+        state=_STATES[rebalance.outcome],
+        reason=rebalance.reason,
+        result=encode({"schema": RESULT_SCHEMA, **head, **document}),
+        order_set=None if job.dry_run else encode(_order_set(head, document, rebalance, snapshot)),
+    )
+
+
+_STATES = {
+    Outcome.TRADED: ItemState.TRADED,
+    Outcome.NO_TRADE: ItemState.NO_TRADE,
+    Outcome.INFEASIBLE: ItemState.INFEASIBLE,
+    Outcome.REJECTED: ItemState.REJECTED,
+}
+
+
+def _head(job: Job, rebalance: Rebalance, snapshot: PriceSnapshot) -> dict[str, Any]:
+    return {
+        "id": item_id(job.job_id, rebalance.portfolio_id),
+        "job_id": job.job_id,
+        "portfolio_id": rebalance.portfolio_id,
+        "model_id": job.model.model_id,
+        "model_version": job.model.version,
+        "as_of": snapshot.as_of.isoformat().replace("+00:00", "Z"),
+        "trade_date": snapshot.as_of.date().isoformat(),
+        "snapshot_sha256": snapshot.sha256,
+        "correlation_id": job.correlation_id,
+    }
+
+
+def _order_set(
+    head: dict[str, Any], document: dict[str, Any], rebalance: Rebalance, snapshot: PriceSnapshot
+) -> dict[str, Any]:
+    return {
+        "schema": ORDER_SET_SCHEMA,
+        **head,
+        **{name: document[name] for name in _PUBLISHED},
+        "orders": [_order(order, snapshot) for order in rebalance.orders],
+        "proof": document["proof"],
+    }
+
+
+def _order(order: Order, snapshot: PriceSnapshot) -> dict[str, Any]:
+    return {
+        "side": order.side,
+        "security_id": order.security_id,
+        "ticker": snapshot.tickers.get(order.security_id),
+        "quantity": order.quantity,
+        "price": plain(order.price),
+        "notional": plain(order.notional),
+        "reason": order.reason,
+    }

@@ -1,0 +1,151 @@
+"""The real processes, end to end: posted request in, order sets out, whatever happens in between."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain.policy import Policy
+from tasks.verify_order_set import verify_order_set
+from tests.support.processes import alive, children_of
+from tests.support.stacks import Api, short_stack
+from tests.support.waiting import eventually
+from worker.redis_client import redis_client
+from worker.stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+
+FINAL = {"traded", "no_trade", "infeasible", "rejected"}
+
+
+def promises_held(api: Api, stack: Stack, job: dict[str, Any]) -> None:
+    """One outcome, one result and one order set for every portfolio, and every order set right."""
+    items = api.items(job["job_id"])
+    assert len(items) == job["portfolios"]
+    assert sum(job["counts"].values()) == job["portfolios"]
+    assert {item["outcome"] for item in items} <= FINAL
+    order_sets = eventually(stack.order_sets, lambda found: len(found) >= len(items), seconds=20)
+    mine = {key: value for key, value in order_sets.items() if key.startswith(job["job_id"])}
+    assert sorted(mine) == sorted(item["item_id"] for item in items)
+    for item in items:
+        result = api.result(job["job_id"], item["portfolio_id"])
+        assert verify_order_set(mine[item["item_id"]], result, Policy(cash_floor=api.cash_floor)) == ()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with short_stack(tmp_path_factory.mktemp("stack"), portfolios=30) as stack:
+        with closing(Api(stack)) as api:
+            api.create_model()
+        yield stack
+
+
+@pytest.fixture
+def api(stack: Stack) -> Iterator[Api]:
+    with closing(Api(stack)) as api:
+        yield api
+
+
+def test_a_calm_run_keeps_every_promise_and_repairs_nothing(stack: Stack, api: Api) -> None:
+    job = api.finished(api.submit("calm", parallelism=3)["job_id"])
+
+    assert job["state"] == "done"
+    assert job["healing"] == {}
+    promises_held(api, stack, job)
+
+
+def test_upstreams_see_two_calls_a_job_and_one_a_portfolio_but_for_empty_ones(stack: Stack, api: Api) -> None:
+    before = api.calls()
+    job = api.finished(api.submit("counted", parallelism=3)["job_id"])
+    empty = sum(1 for item in api.items(job["job_id"]) if item["reason"] == "empty")
+
+    # An empty portfolio costs two calls more: its balances decide, and its name tells it from an unknown one.
+    assert api.calls() - before <= 2 + job["portfolios"] + 2 * empty
+
+
+def test_a_request_on_the_stream_is_a_job_and_garbage_is_set_aside_with_its_reason(
+    stack: Stack, api: Api
+) -> None:
+    with closing(redis_client(stack.settings["broker_url"])) as client:
+        client.xadd("trimtab.requests", {"data": b"\xff not JSON"})
+        client.xadd("trimtab.requests", {"data": json.dumps({"key": "bad", "model_id": "nobody"})})
+        client.xadd("trimtab.requests", {"data": json.dumps({"key": "streamed", "model_id": "m1"})})
+
+        job = eventually(api.jobs, lambda jobs: any(job["key"] == "streamed" for job in jobs), seconds=20)
+        dead = eventually(lambda: client.xlen("trimtab.requests.dead"), lambda n: n == 2, seconds=20)
+
+    assert dead == 2
+    (streamed,) = (one for one in job if one["key"] == "streamed")
+    promises_held(api, stack, api.finished(streamed["job_id"]))
+
+
+def test_garbage_on_the_task_queue_harms_nobody(stack: Stack, api: Api) -> None:
+    with closing(redis_client(stack.settings["broker_url"])) as client:
+        for stray in (b"not json", b"[]", b"7", b'{"body": "%%%"}'):
+            client.lpush("trimtab.run", stray)
+        job = api.finished(api.submit("after-garbage")["job_id"])
+
+        assert client.llen("trimtab.run.strays") == 4
+    promises_held(api, stack, job)
+
+
+def test_two_jobs_at_once_both_end_complete(stack: Stack, api: Api) -> None:
+    jobs = [api.submit(f"both-{number}", parallelism=2)["job_id"] for number in range(2)]
+
+    for job_id in jobs:
+        promises_held(api, stack, api.finished(job_id))
+
+
+def test_killing_one_of_two_workers_mid_job_still_ends_with_every_portfolio_done_once(tmp_path: Path) -> None:
+    with short_stack(tmp_path, portfolios=60, workers=2) as stack, closing(Api(stack)) as api:
+        api.create_model()
+        api.faults(accounting={"latency_ms": 50})
+        job_id = api.submit("killed", parallelism=4)["job_id"]
+        api.until(job_id, lambda job: job["finished"] >= 10)
+        victim = next(child for child in stack.children if child.name == "worker-1")
+        stack.children.remove(victim)
+
+        os.kill(victim.process.pid, signal.SIGKILL)
+        victim.process.wait(10)
+        job = api.finished(job_id, seconds=90)
+
+        assert job["state"] == "done"
+        promises_held(api, stack, job)
+
+
+def test_an_outage_pauses_the_job_and_it_goes_on_by_itself(tmp_path: Path) -> None:
+    with short_stack(tmp_path, portfolios=20) as stack, closing(Api(stack)) as api:
+        api.create_model()
+        api.faults(accounting={"down": True})
+        job_id = api.submit("outage", parallelism=2)["job_id"]
+        waiting = api.until(job_id, lambda job: job["state"] == "waiting")
+
+        assert "accounting" in waiting["reason"]
+        api.faults()
+        job = api.finished(job_id)
+
+        assert job["state"] == "done"
+        promises_held(api, stack, job)
+
+
+def test_the_whole_pipeline_on_mongodbs_wire_protocol(tmp_path: Path, mongo_url: str) -> None:
+    with short_stack(tmp_path, portfolios=12, store_url=mongo_url) as stack, closing(Api(stack)) as api:
+        api.create_model()
+
+        job = api.finished(api.submit("on-mongo", parallelism=2)["job_id"], seconds=90)
+
+        assert job["state"] == "done"
+        promises_held(api, stack, job)
+
+
+def test_everything_a_stack_started_is_gone_when_it_is_left(tmp_path: Path) -> None:
+    with short_stack(tmp_path, portfolios=2) as stack:
+        parts = [child.process.pid for child in stack.children]
+        pool = eventually(lambda: children_of(parts[-1]), lambda pids: len(pids) >= 2, seconds=30)
+
+    assert [pid for pid in (*parts, *pool) if alive(pid)] == []

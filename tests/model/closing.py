@@ -1,0 +1,70 @@
+"""Closing a job (tasks/close_job.py, J8): read it, count its items, compare and set. Workers and stewards do it."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from adapters.stores.rules import closed_state
+from domain.item import FINAL_STATES, ItemState
+from tests.model.states import IDLE, Configuration, Item, Phase, Process, State, Step
+
+
+def looking(me: Process) -> Process:
+    """The process about to ask whether the job is over. It holds nothing any more but its marks."""
+    return IDLE._replace(phase=Phase.LOOK, marks=me.marks)
+
+
+def idle(me: Process) -> Process:
+    return IDLE._replace(marks=me.marks)
+
+
+def look(config: Configuration, state: State, me: Process) -> Iterator[Step]:
+    """Read the job: its gen is what the close will compare."""
+    job = state.job
+    if job.state in config.moves.job_sources["close"]:
+        me = me._replace(phase=Phase.COUNT, gen=job.gen, chosen=job.chosen)
+    else:
+        me = idle(me)
+    yield Step("look", "", False, state, me)
+
+
+def count(config: Configuration, state: State, me: Process) -> Iterator[Step]:
+    """Count the items by state, at once or one by one; anything that is not final ends it."""
+    last = config.n - 1
+    until = me.at if config.scanned_count and me.at < last else last
+    counts = Counter(dict(me.counts))
+    for index in range(me.at, until + 1):
+        final = _final_state(config, me, index, state.items[index])
+        if final is not None:
+            counts[final] += 1
+        elif not _overlooked(config, state.items[index].state):
+            yield Step("count", "", False, state, idle(me))
+            return
+    phase = Phase.CLOSE if until == last else Phase.COUNT
+    counted = me._replace(phase=phase, at=until + 1, counts=tuple(sorted(counts.items())))
+    yield Step("count", "", False, state, counted)
+
+
+def _final_state(config: Configuration, me: Process, index: int, item: Item) -> ItemState | None:
+    to_come = item.state is ItemState.FAILED and item.gen < me.gen and index in me.chosen
+    if item.state not in FINAL_STATES or (to_come and config.protocol.close_waits_for_the_reopened):
+        return None
+    return item.state
+
+
+def _overlooked(config: Configuration, state: ItemState | None) -> bool:
+    """Only with a bug: what the count does not see."""
+    protocol = config.protocol
+    if state is None:
+        return not protocol.close_expects_all_n
+    return state is ItemState.RUNNING and not protocol.close_counts_what_runs
+
+
+def close(config: Configuration, state: State, me: Process) -> Iterator[Step]:
+    job = state.job
+    same = job.gen == me.gen or not config.protocol.close_compares_the_gen
+    if same and job.state in config.moves.job_sources["close"]:
+        counts = dict(me.counts)
+        target = closed_state(counts, sum(counts.values()))
+        assert target is not None, "counted"
+        state = state._replace(job=job._replace(state=target, counts=me.counts))
+    yield Step("close", "close", False, state, idle(me))

@@ -1,0 +1,132 @@
+"""The worlds that are explored. The small ones run with the tests, the large ones by hand (``__main__.py``)."""
+
+from collections.abc import Mapping
+
+from domain.item import DECIDED_STATES
+from tests.model.states import ALL_FAULTS, ClaimOrder, Configuration, Fault
+
+_DEATHS = frozenset({Fault.CRASH, Fault.LAPSE})
+
+_SMALL = (
+    # -- nothing goes wrong: no lease runs out, nothing is published or sent again, and still every run ends
+    Configuration(name="calm", n=2, parallelism=2, workers=2, healing=False),
+    Configuration(name="calm, marks in batches", n=2, workers=2, healing=False, batched_marks=True),
+    Configuration(
+        name="calm, every outcome",
+        n=4,
+        healing=False,
+        claim_order=ClaimOrder.LOWEST,
+        outcomes=tuple(sorted(DECIDED_STATES)),
+    ),
+    # -- everything goes wrong
+    Configuration(name="faults", workers=2, faults=ALL_FAULTS),
+    Configuration(name="faults, two stewards", workers=2, stewards=2, faults=ALL_FAULTS),
+    Configuration(name="faults, two portfolios", n=2, faults=ALL_FAULTS),
+    Configuration(name="faults, marks in batches", workers=2, faults=ALL_FAULTS, batched_marks=True),
+    Configuration(
+        name="faults, two workers on one seat", n=2, workers=2, faults=_DEATHS | {Fault.LOSS}, expanded=True
+    ),
+    Configuration(
+        name="faults, two seats",
+        n=2,
+        parallelism=2,
+        workers=2,
+        attempts=1,
+        faults=_DEATHS | {Fault.DOUBLE},
+        expanded=True,
+    ),
+    Configuration(
+        name="claim by id", n=2, workers=2, faults=_DEATHS, expanded=True, claim_order=ClaimOrder.BY_ID
+    ),
+    Configuration(
+        name="poison", n=2, parallelism=2, workers=2, faults=frozenset({Fault.CRASH}), poison=frozenset({0})
+    ),
+    # -- stopped
+    Configuration(name="cancel", n=2, faults=frozenset({Fault.CRASH, Fault.ERROR}), cancels=1),
+    Configuration(name="cancel, two stewards", stewards=2, faults=ALL_FAULTS, cancels=1),
+    # -- retried
+    Configuration(name="retry", stewards=2, attempts=1, faults=ALL_FAULTS, retries=1),
+    Configuration(
+        name="retry, two portfolios",
+        n=2,
+        attempts=1,
+        faults=frozenset({Fault.ERROR, Fault.CRASH}),
+        retries=1,
+        scanned_count=True,
+    ),
+    Configuration(
+        name="retry, cancel",
+        stewards=2,
+        attempts=1,
+        faults=frozenset({Fault.ERROR}),
+        retries=1,
+        cancels=1,
+    ),
+    Configuration(
+        name="retry of chosen portfolios",
+        n=2,
+        stewards=2,
+        attempts=1,
+        faults=frozenset({Fault.ERROR}),
+        retries=2,
+        chosen=True,
+        expanded=True,
+        claim_order=ClaimOrder.LOWEST,
+    ),
+    Configuration(
+        name="deadline, retry",
+        stewards=2,
+        attempts=1,
+        faults=frozenset({Fault.CRASH}),
+        deadlines=1,
+        retries=1,
+    ),
+    Configuration(
+        name="deadline, outage, retry", stewards=2, attempts=1, outages=True, deadlines=1, retries=1
+    ),
+    # -- the upstream out
+    Configuration(name="outage", n=2, workers=2, outages=True),
+    Configuration(name="outage, faults", workers=2, faults=ALL_FAULTS, outages=True),
+    # -- the result queue
+    Configuration(name="plain queue", workers=2, faults=ALL_FAULTS, add_once=False),
+    Configuration(
+        name="forgetful queue", n=2, stewards=2, faults=frozenset({Fault.CRASH}), forgets=1, expanded=True
+    ),
+    Configuration(
+        name="forgetful plain queue", workers=2, faults=ALL_FAULTS, add_once=False, forgets=1, expanded=True
+    ),
+)
+
+_LARGE = (
+    Configuration(name="L1", n=2, workers=2, faults=ALL_FAULTS),
+    Configuration(name="L2", n=2, parallelism=2, workers=2, attempts=1, faults=ALL_FAULTS),
+    Configuration(name="L3", workers=2, stewards=2, faults=ALL_FAULTS, cancels=1),
+    Configuration(name="L4", n=2, stewards=2, attempts=1, faults=ALL_FAULTS, retries=1, scanned_count=True),
+    Configuration(name="L5", n=2, parallelism=2, workers=2, outages=True),
+    Configuration(name="L6", stewards=2, faults=ALL_FAULTS, outages=True, cancels=1),
+    Configuration(
+        name="L7",
+        stewards=2,
+        faults=ALL_FAULTS,
+        outages=True,
+        deadlines=1,
+        retries=1,
+        attempts=1,
+        expanded=True,
+    ),
+    Configuration(name="L8", n=3, parallelism=2, workers=2, attempts=1, faults=_DEATHS, expanded=True),
+    Configuration(name="L9", n=2, parallelism=2, workers=3, attempts=1, faults=_DEATHS, expanded=True),
+    Configuration(
+        name="L10",
+        n=2,
+        workers=2,
+        faults=ALL_FAULTS,
+        expanded=True,
+        claim_order=ClaimOrder.BY_ID,
+        attempts=1,
+    ),
+    Configuration(name="L11", n=2, workers=2, faults=_DEATHS, batched_marks=True),
+)
+
+SMALL: Mapping[str, Configuration] = {config.name: config for config in _SMALL}
+LARGE: Mapping[str, Configuration] = {config.name: config for config in _LARGE}

@@ -1,0 +1,613 @@
+"""A job from request to published order sets, with every part real but the world outside."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from adapters.stores.open import Store
+from domain.errors import Invalid, KeyReused, NotFound, StoreUnavailable, UpstreamFault, UpstreamUnavailable
+from domain.ids import JobId
+from domain.item import ItemState, Out
+from domain.job import JobState
+from domain.ports import ClaimMiss, Finish, JobStore, Token
+from tasks.cancel_job import cancel_job
+from tasks.run_token import run_token
+from tests.support import builders
+from tests.support.waiting import eventually
+from tests.support.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World.create(tmp_path)
+    yield world
+    world.store.close()
+
+
+# ------------------------------------------------------------------------------------------------ the calm run
+
+
+def test_every_portfolio_gets_one_result_and_one_order_set_with_the_same_id(world: World) -> None:
+    world.book(7)
+
+    job = world.finish(world.submit())
+
+    items = world.items(job.job_id)
+    assert job.state is JobState.DONE
+    assert dict(job.counts) == {"traded": 7}
+    assert [item.item_id for item in items] == sorted(world.publisher.entries)
+    assert all(item.out is Out.SENT for item in items)
+    assert all(world.publisher.entries[item.item_id] == item.order_set for item in items)
+
+
+def test_an_undisturbed_run_repairs_nothing(world: World) -> None:
+    world.book(9)
+
+    job = world.finish(world.submit(parallelism=3))
+
+    assert dict(job.healing) == {}
+    assert world.publisher.repeats == []
+    assert all(item.attempt == 1 and item.fence == 1 for item in world.items(job.job_id))
+
+
+def test_an_order_set_says_what_the_contract_promises(world: World) -> None:
+    world.book(1)
+
+    job = world.finish(world.submit(correlation_id="c-1"))
+
+    (body,) = world.publisher.entries.values()
+    order_set = json.loads(body)
+    assert order_set["schema"] == "trimtab.order-set.v1"
+    assert order_set["id"] == f"{job.job_id}:{builders.portfolio_id(1)}"
+    assert order_set["outcome"] == "traded"
+    assert order_set["correlation_id"] == "c-1"
+    assert order_set["proof"]["gap"] == "0.00"
+    assert [order["side"] for order in order_set["orders"]] == ["SELL", "BUY", "BUY"]
+    assert order_set["orders"][0]["ticker"] == "T1"
+    inputs = world.store.get_inputs(job.job_id)
+    assert inputs is not None
+    assert order_set["snapshot_sha256"] == inputs.sha256
+
+
+def test_upstreams_are_called_twice_a_job_and_once_a_portfolio(world: World) -> None:
+    world.book(12)
+
+    world.finish(world.submit())
+
+    assert len(world.upstreams.calls) == 2 + 12
+
+
+def test_the_same_inputs_give_the_same_bytes_again(world: World) -> None:
+    world.book(3)
+    world.finish(world.submit("first"))
+    first = dict(world.publisher.entries)
+
+    second = world.finish(world.submit("second"))
+
+    for item_id, body in world.publisher.entries.items():
+        if item_id not in first:
+            portfolio = item_id.split(":")[1]
+            (same,) = (known for key, known in first.items() if key.endswith(portfolio))
+            assert body.replace(second.job_id.encode(), b"") == same.replace(
+                json.loads(same)["job_id"].encode(), b""
+            )
+
+
+def test_a_job_done_writes_the_models_last_rebalance_date(world: World) -> None:
+    model = world.book(1)
+    assert model.last_rebalance_date is None
+
+    world.finish(world.submit())
+
+    after = world.store.get_model(model.model_id)
+    assert after.last_rebalance_date is not None
+    assert after.version == model.version
+
+
+def test_a_dry_run_publishes_nothing_and_leaves_the_model_alone(world: World) -> None:
+    model = world.book(2)
+
+    job = world.finish(world.submit(dry_run=True))
+
+    assert dict(job.counts) == {"traded": 2}
+    assert world.publisher.entries == {}
+    assert world.store.get_model(model.model_id).last_rebalance_date is None
+
+
+def test_data_inside_the_request_needs_no_upstream(world: World) -> None:
+    world.book(1)
+    world.upstreams.out = True
+
+    job = world.finish(
+        world.submit(
+            portfolios=(builders.portfolio(1000, {1: 5}, number=8), builders.portfolio(0, {}, number=9)),
+            prices=builders.prices({1: 10, 2: 20, 3: "29.99"}),
+        )
+    )
+
+    assert dict(job.counts) == {"traded": 1, "no_trade": 1}
+    assert world.upstreams.calls == []
+
+
+# ------------------------------------------------------------------------------------------------ intake
+
+
+def test_the_same_key_and_request_is_the_same_job(world: World) -> None:
+    world.book(2)
+
+    assert world.submit().job_id == world.submit().job_id
+    assert len(world.store.list_jobs()) == 1
+
+
+def test_the_same_key_with_another_request_is_refused(world: World) -> None:
+    world.book(2)
+    world.submit(parallelism=2)
+
+    with pytest.raises(KeyReused):
+        world.submit(parallelism=3)
+
+
+def test_a_repeat_is_answered_even_after_the_model_is_gone(world: World) -> None:
+    model = world.book(2)
+    job = world.submit()
+    world.store.delete_model(model.model_id, model.version)
+
+    assert world.submit().job_id == job.job_id
+
+
+def test_an_unknown_model_is_not_found_and_nothing_is_stored(world: World) -> None:
+    with pytest.raises(NotFound):
+        world.submit()
+    assert world.store.list_jobs() == []
+
+
+def test_a_model_without_targets_is_refused(world: World) -> None:
+    world.store.create_model(builders.model({}, portfolios=[1]))
+
+    with pytest.raises(Invalid, match="no target above 0"):
+        world.submit()
+
+
+def test_a_request_without_portfolios_is_refused(world: World) -> None:
+    world.store.create_model(builders.model({1: "0.5"}))
+
+    with pytest.raises(Invalid, match="no portfolios"):
+        world.submit()
+
+
+@pytest.mark.parametrize("parallelism", [0, -1, 100_000])
+def test_parallelism_out_of_range_is_refused(world: World, parallelism: int) -> None:
+    world.book(1)
+
+    with pytest.raises(Invalid, match="parallelism"):
+        world.submit(parallelism=parallelism)
+
+
+def test_a_deadline_that_has_passed_is_refused(world: World) -> None:
+    world.book(1)
+
+    with pytest.raises(Invalid, match="deadline"):
+        world.submit(deadline=world.clock.now() - timedelta(seconds=1))
+
+
+def test_a_portfolio_named_twice_is_refused(world: World) -> None:
+    world.book(1)
+
+    with pytest.raises(Invalid, match="more than once"):
+        world.submit(portfolio_ids=(builders.portfolio_id(1), builders.portfolio_id(1)))
+
+
+# ------------------------------------------------------------------------------------------------ outcomes
+
+
+def test_a_portfolio_nobody_knows_is_rejected_by_name(world: World) -> None:
+    world.book(1)
+    stranger = builders.portfolio_id(99)
+
+    job = world.finish(world.submit(portfolio_ids=(stranger,)))
+
+    (item,) = world.items(job.job_id)
+    assert (item.state, item.reason) == (ItemState.REJECTED, "unknown_portfolio")
+    assert stranger in json.loads(item.order_set)["conflicts"][0]["message"]
+
+
+def test_a_known_portfolio_without_any_balance_is_empty_and_no_error(world: World) -> None:
+    world.book(1)
+    world.upstreams.known.add(builders.portfolio_id(50))
+
+    job = world.finish(world.submit(portfolio_ids=(builders.portfolio_id(50),)))
+
+    assert dict(job.counts) == {"no_trade": 1}
+    assert world.items(job.job_id)[0].reason == "empty"
+
+
+def test_a_security_without_a_price_rejects_the_portfolio_and_names_it(world: World) -> None:
+    world.book(1)
+    del world.upstreams.by_ticker[builders.ticker(2)]
+
+    job = world.finish(world.submit())
+
+    (item,) = world.items(job.job_id)
+    assert (item.state, item.reason) == (ItemState.REJECTED, "missing_price")
+    assert json.loads(item.order_set)["conflicts"][0]["security_id"] == builders.security_id(2)
+
+
+def test_one_portfolio_that_always_fails_does_not_stop_the_others(world: World) -> None:
+    world.book(5)
+    world.upstreams.broken[builders.portfolio_id(1)] = UpstreamFault(
+        "accounting", "HTML where JSON was promised"
+    )
+
+    job = world.finish(world.submit(parallelism=1))
+
+    assert job.state is JobState.DONE_WITH_ERRORS
+    assert dict(job.counts) == {"traded": 4, "failed": 1}
+    failed = world.items(job.job_id)[0]
+    assert failed.attempt == world.services.rules.max_attempts
+    assert failed.reason.startswith("upstream_fault")
+    assert failed.item_id not in world.publisher.entries
+
+
+def test_an_error_nobody_foresaw_costs_an_attempt_and_is_told(world: World) -> None:
+    world.book(1)
+    world.upstreams.broken[builders.portfolio_id(1)] = ZeroDivisionError("oops")
+
+    job = world.finish(world.submit())
+
+    (item,) = world.items(job.job_id)
+    assert (item.state, item.reason) == (ItemState.FAILED, "internal_error: oops")
+
+
+def test_retry_brings_failed_portfolios_back_under_the_same_ids(world: World) -> None:
+    world.book(3)
+    world.upstreams.broken[builders.portfolio_id(2)] = UpstreamFault("accounting", "nonsense")
+    job = world.finish(world.submit())
+    del world.upstreams.broken[builders.portfolio_id(2)]
+
+    assert world.store.retry_job(job.job_id, job.gen)
+    again = world.finish(job)
+
+    assert again.state is JobState.DONE
+    assert dict(again.counts) == {"traded": 3}
+    assert len(world.publisher.entries) == 3
+
+
+# ------------------------------------------------------------------------------------------------ seats and tokens
+
+
+def test_never_more_portfolios_in_work_than_the_parallelism(world: World) -> None:
+    world.book(10)
+    job = world.submit(parallelism=2)
+    world.tick(2)
+
+    claims = [world.store.claim(job.job_id, seat, "w") for seat in (0, 1, 0, 1)]
+
+    assert [isinstance(claim, ClaimMiss) for claim in claims] == [False, False, True, True]
+    assert world.counts(job)["running"] == 2
+
+
+def test_tokens_delivered_twice_change_nothing(world: World) -> None:
+    world.book(4)
+    job = world.submit()
+    world.tick(2)
+    world.tokens.queue.extend(tuple(world.tokens.queue) * 5)
+
+    done = world.finish(job)
+
+    assert dict(done.counts) == {"traded": 4}
+    assert all(item.attempt == 1 for item in world.items(job.job_id))
+    assert world.publisher.repeats == []
+
+
+def test_a_token_for_a_job_nobody_knows_is_dropped(world: World) -> None:
+    run_token(Token(JobId("no-such-job"), 0), world.services, world.bench)
+
+    assert not world.tokens.queue
+
+
+def test_lost_tokens_are_sent_again(world: World) -> None:
+    world.book(3)
+    job = world.submit(parallelism=2)
+    world.tick(2)
+    world.tokens.queue.clear()
+
+    done = world.finish(job)
+
+    assert dict(done.counts) == {"traded": 3}
+    assert done.healing["resent"] == 2
+
+
+def test_a_lost_seat_comes_back_while_the_others_go_on(world: World) -> None:
+    world.book(200)
+    job = world.submit(parallelism=2)
+    world.tick(2)
+    world.tokens.queue.pop()
+
+    for _ in range(60):
+        world.work(at_most=2)
+        world.tick()
+
+    assert {token.seat for token in world.tokens.queue} == {0, 1}
+    assert world.job(job).healing["resent"] >= 1
+
+
+def test_tokens_that_cannot_be_sent_are_sent_once_the_broker_is_back(world: World) -> None:
+    world.book(2)
+    job = world.submit()
+    world.tokens.out = True
+    world.tick(3)
+    world.tokens.out = False
+
+    assert dict(world.finish(job).counts) == {"traded": 2}
+
+
+def test_a_worker_that_cannot_send_the_next_token_still_keeps_its_result(world: World) -> None:
+    world.book(2)
+    job = world.submit(parallelism=1)
+    world.tick(2)
+    world.tokens.out = True
+    world.work()
+    world.tokens.out = False
+
+    assert world.counts(job) == {"traded": 1, "pending": 1}
+    assert dict(world.finish(job).counts) == {"traded": 2}
+
+
+# ------------------------------------------------------------------------------------------------ crashes
+
+
+def test_a_portfolio_whose_worker_died_is_done_again(world: World) -> None:
+    world.book(2)
+    job = world.submit(parallelism=1)
+    world.tick(2)
+    world.store.claim(job.job_id, 0, "a worker that dies here")
+    world.tokens.queue.clear()
+
+    done = world.finish(job)
+
+    assert dict(done.counts) == {"traded": 2}
+    assert done.healing["expired"] == 1
+    assert [item.attempt for item in world.items(job.job_id)] == [2, 1]
+
+
+def test_a_portfolio_that_kills_every_worker_is_failed_and_the_job_ends(world: World) -> None:
+    world.book(2)
+    job = world.submit(parallelism=1)
+    world.tick(2)
+    world.tokens.queue.clear()
+
+    def die_with_the_first() -> ItemState:
+        world.tick()
+        world.tokens.queue.clear()
+        world.store.claim(job.job_id, 0, "poisoned")
+        return world.store.get_item(world.items(job.job_id)[0].item_id).state
+
+    eventually(die_with_the_first, lambda state: state is ItemState.FAILED)
+    done = world.finish(job)
+
+    assert dict(done.counts) == {"traded": 1, "failed": 1}
+    assert world.items(job.job_id)[0].reason == "lost_worker"
+
+
+def test_a_zombie_can_neither_store_nor_publish(world: World) -> None:
+    world.book(1)
+    job = world.submit(parallelism=1)
+    world.tick(2)
+    zombie = world.store.claim(job.job_id, 0, "zombie")
+    assert not isinstance(zombie, ClaimMiss)
+    done = world.finish(job)
+    (item,) = world.items(job.job_id)
+
+    late = Finish(
+        item_id=zombie.item_id,
+        fence=zombie.fence,
+        state=ItemState.TRADED,
+        reason="late",
+        result=b"late",
+        order_set=b"late",
+    )
+
+    assert not world.store.finish(late)
+    assert world.items(job.job_id) == [item]
+    assert dict(done.counts) == {"traded": 1}
+    assert world.publisher.entries[item.item_id] == item.order_set
+
+
+def test_a_result_that_was_stored_but_not_published_is_published_as_stored(world: World) -> None:
+    world.book(2)
+    job = world.submit()
+    world.publisher.out = True
+    world.tick(2)
+    world.work()
+    assert world.counts(job) == {"traded": 2}
+    assert world.publisher.entries == {}
+    world.publisher.out = False
+
+    eventually(lambda: len(world.tick().publisher.entries), lambda published: published == 2)
+
+    assert all(world.publisher.entries[item.item_id] == item.order_set for item in world.items(job.job_id))
+    assert world.job(job).healing["republished"] == 2
+
+
+def test_an_order_set_published_but_not_marked_stands_once_on_the_queue(world: World) -> None:
+    world.book(1)
+    job = world.submit()
+    world.tick(2)
+    world.bench.marks._waiting = Forgetful()  # type: ignore[assignment]  # the process dies before the marks
+
+    world.work()
+
+    eventually(lambda: world.tick().items(job.job_id)[0].out, lambda out: out is Out.SENT)
+    assert len(world.publisher.entries) == 1
+    assert [repeat.body for repeat in world.publisher.repeats] == list(world.publisher.entries.values())
+
+
+class Forgetful(list[object]):
+    def append(self, _mark: object) -> None: ...
+
+
+def test_a_store_that_is_out_for_a_moment_at_the_finish_loses_nothing(world: World) -> None:
+    world.book(1)
+    job = world.submit()
+    world.tick(2)
+    rules = replace(world.services.rules, lease_seconds=30.0)
+    services = replace(world.services, jobs=cast("JobStore", Flaky(world.store)), rules=rules)
+
+    run_token(world.tokens.queue.popleft(), services, world.bench)
+
+    assert world.counts(job) == {"traded": 1}
+
+
+class Flaky:
+    """A store whose first finish fails as if the connection was lost before it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def finish(self, finish: Finish) -> bool:
+        if not self._failed:
+            self._failed = True
+            raise StoreUnavailable("store", "connection lost")
+        return self._store.finish(finish)
+
+
+# ------------------------------------------------------------------------------------------------ outages
+
+
+def test_an_outage_burns_no_attempt_and_the_job_says_why_it_waits(world: World) -> None:
+    world.book(4)
+    job = world.submit(parallelism=2)
+    world.tick(2)
+    world.upstreams.out = True
+
+    world.work()
+
+    waiting = world.job(job)
+    assert waiting.state is JobState.WAITING
+    assert "accounting is unavailable" in (waiting.reason or "")
+    assert all(item.attempt == 0 for item in world.items(job.job_id))
+    assert not world.tokens.queue
+
+    world.upstreams.out = False
+    done = world.finish(job)
+    assert dict(done.counts) == {"traded": 4}
+    assert all(item.attempt == 1 for item in world.items(job.job_id))
+    assert done.reason is None
+
+
+def test_during_an_outage_only_single_probes_go_out(world: World) -> None:
+    world.book(4)
+    world.submit(parallelism=4)
+    world.tick(2)
+    world.upstreams.out = True
+    world.work()
+
+    sent = []
+    for _ in range(30):
+        world.tick()
+        sent.append([token.probe for token in world.tokens.queue])
+        world.work()
+
+    assert any(sent)
+    assert all(probes in ([], [True]) for probes in sent)
+
+
+def test_a_portfolio_whose_own_record_is_out_does_not_block_the_others(world: World) -> None:
+    world.book(4)
+    world.upstreams.broken[builders.portfolio_id(1)] = UpstreamUnavailable(
+        "accounting", "HTTP 500, four times"
+    )
+    job = world.submit(parallelism=1)
+
+    eventually(lambda: world.tick().work().counts(job), lambda counts: counts.get("traded") == 3)
+
+    world.upstreams.broken.clear()
+    assert dict(world.finish(job).counts) == {"traded": 4}
+
+
+def test_at_its_deadline_what_an_outage_held_up_is_failed_with_the_cause(world: World) -> None:
+    world.book(3)
+    job = world.submit(deadline=world.clock.now() + timedelta(seconds=0.3))
+    world.tick(2)
+    world.upstreams.out = True
+
+    done = eventually(lambda: world.tick().work().job(job), lambda job: job.state.closed)
+
+    assert done.state is JobState.DONE_WITH_ERRORS
+    assert dict(done.counts) == {"failed": 3}
+    assert all(item.reason.startswith("upstream_unavailable") for item in world.items(job.job_id))
+
+
+def test_an_upstream_out_at_the_start_keeps_the_job_accepted_and_says_so(world: World) -> None:
+    world.book(2)
+    world.upstreams.out = True
+    job = world.submit()
+    world.tick(3)
+
+    assert world.job(job).state is JobState.ACCEPTED
+    assert "unavailable" in (world.job(job).reason or "")
+
+    world.upstreams.out = False
+    assert dict(world.finish(job).counts) == {"traded": 2}
+
+
+def test_a_deadline_before_the_start_still_accounts_for_every_portfolio(world: World) -> None:
+    world.book(3)
+    world.upstreams.out = True
+    job = world.submit(deadline=world.clock.now() + timedelta(seconds=0.05))
+
+    done = eventually(lambda: world.tick().job(job), lambda job: job.state.closed)
+
+    assert dict(done.counts) == {"failed": 3}
+
+
+# ------------------------------------------------------------------------------------------------ cancel
+
+
+def test_cancel_ends_what_is_left_and_keeps_what_is_decided(world: World) -> None:
+    world.book(6)
+    job = world.submit(parallelism=1)
+    world.tick(2)
+    world.work(at_most=2)
+
+    cancel_job(job.job_id, world.services)
+    done = world.finish(job)
+
+    assert done.state is JobState.CANCELLED
+    assert dict(done.counts) == {"traded": 2, "cancelled": 4}
+    assert len(world.publisher.entries) == 2
+
+
+def test_cancel_before_the_start_accounts_for_every_portfolio(world: World) -> None:
+    world.book(3)
+    job = world.submit()
+
+    cancel_job(job.job_id, world.services)
+
+    assert dict(world.finish(job).counts) == {"cancelled": 3}
+
+
+def test_cancel_of_a_job_that_is_over_changes_nothing(world: World) -> None:
+    world.book(1)
+    done = world.finish(world.submit())
+
+    assert cancel_job(done.job_id, world.services) == done
+
+
+def test_a_price_of_zero_in_the_request_stops_the_job_and_says_so(world: World) -> None:
+    world.book(1)
+
+    job = world.finish(world.submit(prices={builders.security_id(1): Decimal(0)}))
+
+    assert job.state is JobState.DONE_WITH_ERRORS
+    assert dict(job.counts) == {"failed": 1}

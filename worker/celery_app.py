@@ -1,0 +1,61 @@
+"""The Celery application: built by a function, configured from settings, with this project's tasks and no others."""
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from celery import Celery, signals
+from celery.schedules import crontab
+
+from config.celery_settings import celery_settings
+from config.logging import configure_logging
+from config.settings import Settings
+from tasks.registry import START_SCHEDULED, register
+from worker import guarded_redis
+
+if TYPE_CHECKING:
+    from worker.process import WorkerProcess
+
+
+def create_sending_app(settings: Settings) -> Celery:
+    """For those who only send messages or look at the queue: steward, API, beat, Flower."""
+    guarded_redis.install()
+    app = Celery("trimtab", set_as_current=False)
+    app.conf.update(celery_settings(settings))
+    app.conf.beat_schedule = _beat_schedule(settings)
+    return app
+
+
+def create_worker_app(settings: Settings) -> Celery:
+    """For a process that works: with the tasks, and the signals that open and close what they need."""
+    from worker.process import WorkerProcess  # noqa: PLC0415 - who only sends needs nothing of what works
+
+    app = create_sending_app(settings)
+    process = WorkerProcess(settings, app)
+    register(app, process)
+    _connect_signals(process, settings)
+    return app
+
+
+def _connect_signals(process: "WorkerProcess", settings: Settings) -> None:
+    def start(**_sender: object) -> None:
+        configure_logging(settings.log_level, settings.log_format)
+        structlog.contextvars.clear_contextvars()
+
+    def stop(**_sender: object) -> None:
+        process.close()
+
+    signals.setup_logging.connect(start, weak=False)
+    signals.worker_process_init.connect(start, weak=False)
+    signals.worker_process_shutdown.connect(stop, weak=False)
+    signals.worker_shutdown.connect(stop, weak=False)
+
+
+def _beat_schedule(settings: Settings) -> dict[str, Any]:
+    return {
+        schedule.name: {
+            "task": START_SCHEDULED,
+            "schedule": crontab.from_string(schedule.cron),
+            "kwargs": {"name": schedule.name},
+        }
+        for schedule in settings.schedules
+    }

@@ -1,0 +1,106 @@
+"""Child processes that never outlive us: started with a leash, asked to stop, and stopped for good."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(sent: int = signal.SIGKILL) -> None:
+    """Ask the kernel to send us ``sent`` when our parent dies. Linux only; elsewhere a no-op."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, sent)
+
+
+@dataclass(slots=True)
+class Child:
+    """One started process and where its output goes."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def last_words(self, lines: int = 15) -> str:
+        """The end of its output: what an operator wants to see when it died."""
+        try:
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        except OSError:
+            return ""
+
+    def stop(self, grace_seconds: float) -> None:
+        """SIGTERM, then SIGKILL to its whole group after the grace period."""
+        if not self.ended:
+            self.process.terminate()
+            try:
+                self.process.wait(grace_seconds)
+            except subprocess.TimeoutExpired:
+                self._kill_group()
+        self.process.wait(10)
+
+    def _kill_group(self) -> None:
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            self.process.kill()
+
+
+def start_child(
+    name: str,
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
+) -> Child:
+    """Start it in a session of its own, so that a Ctrl-C meant for us does not reach it before we say so."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one call into the C library, and we start from one thread
+        )
+    return Child(name, process, log)
+
+
+def wait_until(ready: Callable[[], bool], *, seconds: float, watched: Sequence[Child] = ()) -> None:
+    """Poll ``ready`` until it is true.
+
+    Raises:
+        ChildDied: a watched process ended meanwhile, with its last words.
+        TimeoutError: it took too long.
+    """
+    give_up = time.monotonic() + seconds
+    while not ready():
+        for child in watched:
+            if child.ended:
+                raise ChildDied(child)
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"not ready after {seconds:g} s")
+        time.sleep(0.05)
+
+
+class StackFailed(RuntimeError):
+    """The stack could not be brought up, or a part of it ended by itself; the message has that part's last words."""
+
+
+class ChildDied(StackFailed):
+    def __init__(self, child: Child) -> None:
+        super().__init__(
+            f"{child.name} ended with status {child.process.returncode}; its last output:\n{child.last_words()}"
+        )

@@ -1,0 +1,77 @@
+"""What one worker process does with a Celery message. Everything is opened after the fork, at the first message."""
+
+import os
+import socket
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import structlog
+from celery import Celery
+
+from config.settings import Settings
+from domain.errors import Invalid
+from domain.ids import ModelId
+from domain.ports import Token
+from tasks.bench import Bench, FrozenJobs, Marks
+from tasks.run_token import run_token
+from tasks.services import Services
+from tasks.start_scheduled import StartScheduled, start_scheduled
+from worker.container import build_services
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What one process holds open, and how to let go of it."""
+
+    pid: int
+    services: Services
+    bench: Bench
+    held: ExitStack
+
+
+class WorkerProcess:
+    """The use cases behind the tasks (``tasks.registry.UseCases``), with this process's own services.
+
+    Clients are not fork-safe: a child that finds another process's clients opens its own and leaves those alone.
+    """
+
+    def __init__(self, settings: Settings, app: Celery) -> None:
+        self._settings = settings
+        self._app = app
+        self._opened: _Opened | None = None
+
+    def run_token(self, token: Token) -> None:
+        with structlog.contextvars.bound_contextvars(job=token.job_id, seat=token.seat):
+            opened = self._open()
+            run_token(token, opened.services, opened.bench)
+
+    def start_scheduled(self, name: str) -> str:
+        services = self._open().services
+        schedule = next((one for one in self._settings.schedules if one.name == name), None)
+        if schedule is None:
+            raise Invalid(f"no schedule named {name!r}", code="unknown_schedule")
+        command = StartScheduled(
+            name=schedule.name,
+            model_id=ModelId(schedule.model_id),
+            business_date=services.clock.now().date(),
+            parallelism=schedule.parallelism,
+            policy=schedule.policy,
+        )
+        return start_scheduled(command, services).job_id
+
+    def close(self) -> None:
+        """Write the marks that wait, and close the clients. Only what this very process opened."""
+        opened, self._opened = self._opened, None
+        if opened is not None and opened.pid == os.getpid():
+            opened.bench.marks.flush()
+            opened.held.close()
+
+    def _open(self) -> _Opened:
+        if self._opened is None or self._opened.pid != os.getpid():
+            held = ExitStack()
+            services = held.enter_context(build_services(self._settings, self._app))
+            owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+            bench = Bench(owner=owner, frozen=FrozenJobs(services.jobs), marks=Marks(services.jobs))
+            self._opened = _Opened(os.getpid(), services, bench, held)
+        return self._opened

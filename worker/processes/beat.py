@@ -1,0 +1,10 @@
+"""Celery's own scheduler; any number of copies, since a run key lets each schedule start one job a day."""
+
+from config.settings import Settings
+from worker.celery_app import create_sending_app
+
+
+def run(settings: Settings) -> None:
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    arguments = ["--loglevel", "WARNING", "--schedule", str(settings.state_dir / "beat")]
+    create_sending_app(settings).start(["beat", *arguments])

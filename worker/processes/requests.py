@@ -1,0 +1,30 @@
+"""The consumer of the request stream; any number of copies."""
+
+import os
+import socket
+from contextlib import closing
+from functools import partial
+
+from adapters.inbound.request_stream import RequestStream, RequestStreamOptions
+from config.settings import Settings
+from tasks.submit_job import submit_job
+from worker.celery_app import create_sending_app
+from worker.container import build_services
+from worker.loops import prepare_store, stop_on_signals
+from worker.redis_client import redis_client
+
+
+def run(settings: Settings) -> None:
+    stop = stop_on_signals()
+    options = RequestStreamOptions(
+        consumer=f"{socket.gethostname()}:{os.getpid()}",
+        stream=settings.requests_stream,
+        dead=f"{settings.requests_stream}.dead",
+        max_bytes=settings.max_body_bytes,
+    )
+    with (
+        build_services(settings, create_sending_app(settings)) as services,
+        closing(redis_client(settings.effective_requests_url)) as client,
+    ):
+        prepare_store(services.jobs, stop)
+        RequestStream(client, partial(submit_job, services=services), options).run(stop)

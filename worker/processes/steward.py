@@ -1,0 +1,13 @@
+"""The steward; any number of copies."""
+
+from config.settings import Settings
+from worker.celery_app import create_sending_app
+from worker.container import build_services
+from worker.loops import prepare_store, run_steward, stop_on_signals
+
+
+def run(settings: Settings) -> None:
+    stop = stop_on_signals()
+    with build_services(settings, create_sending_app(settings)) as services:
+        prepare_store(services.jobs, stop)
+        run_steward(services, settings.steward_tick_seconds, stop)

@@ -1,0 +1,36 @@
+"""``trimtab up``: the whole embedded stack, until told to stop."""
+
+from rich.console import Console
+
+from adapters.inbound.cli.wiring import UpOptions
+from config.settings import Settings
+from worker.children import StackFailed
+from worker.loops import stop_on_signals
+from worker.stack import Stack
+
+
+def up(settings: Settings, options: UpOptions) -> int:
+    """Status 1 when a part ends by itself, with its last words; 0 when it was stopped."""
+    stop = stop_on_signals()
+    console = Console(stderr=True)
+    stack = Stack(
+        state_dir=settings.state_dir,
+        book=options.book,
+        api_port=settings.api_port if options.port is None else options.port,
+        settings={} if options.concurrency is None else {"worker_concurrency": str(options.concurrency)},
+        with_sandbox=options.sandbox,
+    )
+    try:
+        with stack:
+            _tell(console, stack)
+            stack.watch(stop)
+    except StackFailed as failed:
+        console.print(f"[red]{failed}[/red]")
+        return 1
+    return 0
+
+
+def _tell(console: Console, stack: Stack) -> None:
+    console.print(f"API at {stack.api_url} (its OpenAPI document: {stack.api_url}/openapi.json)")
+    console.print(f"State and logs are in {stack.state_dir}; trimtab commands started here find this stack.")
+    console.print("Ctrl-C stops everything.")
