@@ -1,6 +1,7 @@
 """Small books with the truth about each, found by trying everything."""
 
 import random
+from functools import cache
 
 from domain.checks import CheckedPortfolio, StatedValueRange, check_portfolio
 from tests.support import brute_force
@@ -9,8 +10,9 @@ from tests.support.small_books import FAMILIES, Book, draw
 CASES_A_FAMILY = 150  # 12 families: 1,800 cases
 
 
+@cache
 def cases(name: str) -> list[tuple[Book, CheckedPortfolio, brute_force.Truth]]:
-    """Always the same cases, whatever order the tests run in."""
+    """Always the same cases, whatever order the tests run in; drawn and tried out once."""
     rng = random.Random(f"trimtab {name}")
     found: list[tuple[Book, CheckedPortfolio, brute_force.Truth]] = []
     while len(found) < CASES_A_FAMILY:
