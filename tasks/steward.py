@@ -116,8 +116,8 @@ class Steward:
                 _TENDING[job.state](self, job, now)
         except Unavailable:
             raise
-        except Exception as error:
-            log.error("job.not_tended", job=job.job_id, state=job.state, exc_info=error)
+        except Exception:
+            log.exception("job.not_tended", job=job.job_id, state=job.state)
 
     def _past_deadline(self, job: Job, now: datetime) -> bool:
         if job.deadline is None or now < job.deadline or job.state in {JobState.STOPPING, JobState.REOPENING}:
@@ -241,7 +241,7 @@ def _open(job: Job, services: Services) -> None:
     except Unavailable as error:
         log.warning("job.not_opened", job=job.job_id, error=str(error))
     except Exception as error:
-        log.error("job.not_opened", job=job.job_id, exc_info=error)
+        log.exception("job.not_opened", job=job.job_id)
         services.jobs.wait_job(job.job_id, f"internal_error: {error}"[:500], services.rules.max_delay_seconds)
 
 
