@@ -305,7 +305,8 @@ class JobStore(Protocol):
         """I2. A pending item becomes running on this seat, fence + 1, attempt + 1.
 
         Those an outage gave back least often come first, then the lowest: one portfolio whose own record is
-        out cannot stand in the way of the others.
+        out cannot stand in the way of the others. Among those never given back, a store may deal a stripe
+        (``seq`` modulo the parallelism) to each seat, to keep claimers apart.
         """
 
     def finish(self, finish: Finish) -> bool:

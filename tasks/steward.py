@@ -67,7 +67,7 @@ class Steward:
         self._services.jobs.wake_items()
         self._publish_due()
         now = self._services.jobs.now()
-        jobs = self._services.jobs.list_jobs(states=OPEN, limit=JOBS_AT_ONCE)
+        jobs = self._open_jobs()
         for job in jobs:
             self._tend(job, now)
         self._forget(jobs)
@@ -101,10 +101,23 @@ class Steward:
 
     # -------------------------------------------------------------------------------------------- jobs
 
+    def _open_jobs(self) -> list[Job]:
+        jobs: list[Job] = []
+        while True:
+            page = self._services.jobs.list_jobs(states=OPEN, offset=len(jobs), limit=JOBS_AT_ONCE)
+            jobs.extend(page)
+            if len(page) < JOBS_AT_ONCE:
+                return jobs
+
     def _tend(self, job: Job, now: datetime) -> None:
-        if self._past_deadline(job, now):
-            return
-        _TENDING[job.state](self, job, now)
+        """One job that cannot be tended must not keep the others waiting."""
+        try:
+            if not self._past_deadline(job, now):
+                _TENDING[job.state](self, job, now)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("job.not_tended", job=job.job_id, state=job.state)
 
     def _past_deadline(self, job: Job, now: datetime) -> bool:
         if job.deadline is None or now < job.deadline or job.state in {JobState.STOPPING, JobState.REOPENING}:
@@ -222,10 +235,14 @@ class Steward:
 
 
 def _open(job: Job, services: Services) -> None:
+    """In its own thread, whose exceptions nobody reads: each is told here, and the job says why it is not open."""
     try:
         open_job(job, services)
     except Unavailable as error:
         log.warning("job.not_opened", job=job.job_id, error=str(error))
+    except Exception as error:
+        log.exception("job.not_opened", job=job.job_id)
+        services.jobs.wait_job(job.job_id, f"internal_error: {error}"[:500], services.rules.max_delay_seconds)
 
 
 _TENDING: dict[JobState, Callable[[Steward, Job, datetime], None]] = {

@@ -309,7 +309,7 @@ def show(console: Console, finished: Finished, outcome: DemoReport) -> None:
 
 def _portfolios(items: Sequence[Mapping[str, Any]]) -> Table:
     title = f"Portfolios ({min(len(items), ROWS_SHOWN)} of {len(items)}, the rarest outcomes first)"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     for name, justify in _COLUMNS:
         table.add_column(name, justify=justify, no_wrap=True)
     for item in _interesting(items)[:ROWS_SHOWN]:
@@ -345,8 +345,13 @@ def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
         _share(result.get("drift_after"), result.get("market_value")),
         str(len(result.get("orders", ()))),
         _money(result.get("cash_after")),
-        f"{proof['method']}, gap {proof['gap']}" if proof and result["orders"] else item["reason"],
+        _proof(proof) if proof and result["orders"] else item["reason"],
     )
+
+
+def _proof(proof: Mapping[str, str]) -> str:
+    proved = parse_decimal(proof["gap"]) == 0
+    return f"{proof['method']}, {'proved' if proved else 'gap ' + proof['gap']}"
 
 
 def _money(amount: str | None) -> str:

@@ -1,0 +1,81 @@
+"""A schedule submits one job a business date, however many schedulers fire, and however often."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from config.settings import load_settings
+from domain.errors import KeyReused, NotFound
+from domain.ids import ModelId
+from tasks.start_scheduled import StartScheduled, start_scheduled
+from tests.support.world import World
+from worker.celery_app import create_sending_app
+
+MONDAY = date(2026, 11, 23)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World.create(tmp_path)
+    yield world
+    world.store.close()
+
+
+def nightly(**changes: object) -> StartScheduled:
+    given = {"name": "nightly", "model_id": ModelId("MODEL1"), "business_date": MONDAY} | changes
+    return StartScheduled(**given)  # type: ignore[arg-type]  # a test's shorthand
+
+
+def test_two_schedulers_start_one_job(world: World) -> None:
+    world.book(2)
+
+    first, second = start_scheduled(nightly(), world.services), start_scheduled(nightly(), world.services)
+
+    assert first.job_id == second.job_id
+    assert first.key == "schedule:nightly:2026-11-23"
+    assert dict(world.finish(first).counts) == {"traded": 2}
+
+
+def test_the_next_business_date_is_another_job(world: World) -> None:
+    world.book(1)
+
+    monday = start_scheduled(nightly(), world.services)
+    tuesday = start_scheduled(nightly(business_date=date(2026, 11, 24)), world.services)
+
+    assert monday.job_id != tuesday.job_id
+
+
+def test_a_schedule_changed_after_its_run_began_is_refused_not_run_twice(world: World) -> None:
+    world.book(1)
+    start_scheduled(nightly(), world.services)
+
+    with pytest.raises(KeyReused):
+        start_scheduled(nightly(parallelism=2), world.services)
+
+
+def test_a_schedule_of_an_unknown_model_is_told(world: World) -> None:
+    with pytest.raises(NotFound):
+        start_scheduled(nightly(), world.services)
+
+
+def test_a_schedules_policy_and_parallelism_are_the_jobs(world: World) -> None:
+    world.book(1)
+
+    job = start_scheduled(nightly(parallelism=2, policy={"cash_floor": "0.02"}), world.services)
+
+    assert job.parallelism == 2
+    assert str(job.policy.cash_floor) == "0.02"
+
+
+def test_the_scheduler_knows_every_schedule_by_its_cron_line() -> None:
+    settings = load_settings(schedules=[{"name": "nightly", "model_id": "m", "cron": "30 22 * * mon-fri"}])
+
+    entry = create_sending_app(settings).conf.beat_schedule["nightly"]
+
+    assert entry["task"] == "trimtab.start_scheduled"
+    assert entry["kwargs"] == {"name": "nightly"}
+    assert entry["schedule"].minute == {30}
+    assert entry["schedule"].hour == {22}
+    assert entry["schedule"].day_of_week == {1, 2, 3, 4, 5}
