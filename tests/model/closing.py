@@ -39,8 +39,10 @@ def count(config: Configuration, state: State, me: Process) -> Iterator[Step]:
         elif not _overlooked(config, state.items[index].state):
             yield Step("count", state, idle(me))
             return
-    phase = Phase.CLOSE if until == last else Phase.COUNT
-    counted = me._replace(phase=phase, at=until + 1, counts=tuple(sorted(counts.items())))
+    counted = me._replace(at=until + 1, counts=tuple(sorted(counts.items())))
+    if until == last:
+        enough = counts.total() == config.n or not config.protocol.close_expects_all_n
+        counted = counted._replace(phase=Phase.CLOSE) if enough else idle(me)
     yield Step("count", state, counted)
 
 
