@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def create_sending_app(settings: Settings) -> Celery:
     """For those who only send messages or look at the queue: steward, API, beat, Flower."""
-    guarded_redis.install()
+    guarded_redis.install(settings.task_queue)
     app = Celery("trimtab", set_as_current=False)
     app.conf.update(celery_settings(settings))
     app.conf.beat_schedule = _beat_schedule(settings)

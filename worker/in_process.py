@@ -105,6 +105,7 @@ def _serve(app: ASGIApp, held: ExitStack) -> str:
 
 
 def _work(app: Celery, settings: Settings, held: ExitStack) -> None:
+    app.set_default()  # a pool without processes looks its tasks up in the default application
     worker = app.WorkController(
         pool_cls="solo",
         concurrency=1,

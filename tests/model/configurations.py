@@ -40,7 +40,12 @@ _SMALL = (
         expanded=True,
     ),
     Configuration(
-        name="claim by id", n=2, workers=2, faults=_DEATHS, expanded=True, claim_order=ClaimOrder.BY_ID
+        name="claim by id",
+        n=2,
+        workers=2,
+        faults=frozenset({Fault.LAPSE}),
+        expanded=True,
+        claim_order=ClaimOrder.BY_ID,
     ),
     Configuration(
         name="poison", n=2, parallelism=2, workers=2, faults=frozenset({Fault.CRASH}), poison=frozenset({0})
@@ -75,6 +80,7 @@ _SMALL = (
         retries=2,
         chosen=True,
         expanded=True,
+        healing=False,
         claim_order=ClaimOrder.LOWEST,
     ),
     Configuration(
@@ -87,7 +93,7 @@ _SMALL = (
     ),
     Configuration(name="deadline, outage, retry", attempts=1, outages=True, deadlines=1, retries=1),
     # -- the upstream out
-    Configuration(name="outage", n=2, workers=2, outages=True),
+    Configuration(name="outage", n=2, outages=True),
     Configuration(
         name="outage, deadline",
         attempts=1,
@@ -99,7 +105,7 @@ _SMALL = (
     # -- the result queue
     Configuration(name="plain queue", workers=2, faults=ALL_FAULTS, add_once=False),
     Configuration(
-        name="forgetful queue", n=2, stewards=2, faults=frozenset({Fault.CRASH}), forgets=1, expanded=True
+        name="forgetful queue", stewards=2, faults=frozenset({Fault.CRASH}), forgets=1, expanded=True
     ),
     Configuration(
         name="forgetful plain queue", workers=2, faults=ALL_FAULTS, add_once=False, forgets=1, expanded=True

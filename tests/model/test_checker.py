@@ -88,7 +88,7 @@ def test_a_way_to_the_end_that_needs_a_fault_does_not_count() -> None:
         ),
     ],
 )
-def test_a_fair_run_must_take_what_it_is_always_offered(arrows: Arrows, livelock: bool) -> None:  # noqa: FBT001
+def test_a_fair_run_must_take_what_it_is_always_offered(arrows: Arrows, livelock: bool) -> None:
     found = verdict(arrows)
 
     assert ("a fair run can go round for ever" in (found.problem or "")) is livelock
