@@ -5,6 +5,7 @@ import socket
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 
 import structlog
 from celery import Celery
@@ -46,7 +47,7 @@ class WorkerProcess:
             opened = self._open()
             run_token(token, opened.services, opened.bench)
 
-    def start_scheduled(self, name: str) -> str:
+    def start_scheduled(self, name: str, business_date: date) -> str:
         services = self._open().services
         schedule = next((one for one in self._settings.schedules if one.name == name), None)
         if schedule is None:
@@ -54,7 +55,7 @@ class WorkerProcess:
         command = StartScheduled(
             name=schedule.name,
             model_id=ModelId(schedule.model_id),
-            business_date=services.clock.now().date(),
+            business_date=business_date,
             parallelism=schedule.parallelism,
             policy=schedule.policy,
         )

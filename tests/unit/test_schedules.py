@@ -1,11 +1,14 @@
 """A schedule submits one job a business date, however many schedulers fire, and however often."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
 import pytest
+from celery.beat import ScheduleEntry, Scheduler
 
+from adapters.system_clock import SystemClock
 from config.settings import load_settings
 from domain.errors import KeyReused, NotFound
 from domain.ids import ModelId
@@ -75,7 +78,21 @@ def test_the_scheduler_knows_every_schedule_by_its_cron_line() -> None:
     entry = create_sending_app(settings).conf.beat_schedule["nightly"]
 
     assert entry["task"] == "trimtab.start_scheduled"
-    assert entry["kwargs"] == {"name": "nightly"}
+    assert entry["kwargs"]["name"] == "nightly"
     assert entry["schedule"].minute == {30}
     assert entry["schedule"].hour == {22}
     assert entry["schedule"].day_of_week == {1, 2, 3, 4, 5}
+
+
+def test_the_business_date_is_that_of_the_moment_a_schedule_fires_not_of_the_worker_that_is_late() -> None:
+    schedule = {"name": "nightly", "model_id": "m", "cron": "30 22 * * *"}
+    app = create_sending_app(load_settings(broker_url="memory://", schedules=[schedule]))
+    entry = ScheduleEntry(name="nightly", app=app, **app.conf.beat_schedule["nightly"])
+    earliest = SystemClock().now().date()
+
+    Scheduler(app, lazy=True).apply_async(entry)
+
+    with app.connection_for_read() as connection, closing(connection.SimpleQueue("trimtab.run")) as queue:
+        _args, kwargs, _embed = queue.get_nowait().payload
+    assert kwargs["name"] == "nightly"
+    assert earliest <= date.fromisoformat(kwargs["business_date"]) <= SystemClock().now().date()
