@@ -11,7 +11,7 @@ import structlog
 from celery import Celery
 
 from config.settings import Settings
-from domain.errors import Invalid
+from domain.errors import Invalid, TrimtabError
 from domain.ids import ModelId
 from domain.ports import Token
 from tasks.bench import Bench, FrozenJobs, Marks
@@ -19,6 +19,8 @@ from tasks.run_token import run_token
 from tasks.services import Services
 from tasks.start_scheduled import StartScheduled, start_scheduled
 from worker.container import build_services
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,15 @@ class WorkerProcess:
             run_token(token, opened.services, opened.bench)
 
     def start_scheduled(self, name: str, business_date: date) -> str:
+        with structlog.contextvars.bound_contextvars(schedule=name, business_date=business_date.isoformat()):
+            try:
+                return self._start_scheduled(name, business_date)
+            except TrimtabError as error:
+                # Celery tells an expected error at info only, and nobody waits for this one.
+                log.exception("schedule.not_started", code=error.code)
+                raise
+
+    def _start_scheduled(self, name: str, business_date: date) -> str:
         services = self._open().services
         schedule = next((one for one in self._settings.schedules if one.name == name), None)
         if schedule is None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from celery.beat import ScheduleEntry, Scheduler
+from structlog.testing import capture_logs
 
+from adapters.stores.open import open_store
 from adapters.system_clock import SystemClock
 from config.settings import load_settings
 from domain.errors import KeyReused, NotFound
@@ -15,6 +17,7 @@ from domain.ids import ModelId
 from tasks.start_scheduled import StartScheduled, start_scheduled
 from tests.support.world import World
 from worker.celery_app import create_sending_app
+from worker.process import WorkerProcess
 
 MONDAY = date(2026, 11, 23)
 
@@ -96,3 +99,18 @@ def test_the_business_date_is_that_of_the_moment_a_schedule_fires_not_of_the_wor
         _args, kwargs, _embed = queue.get_nowait().payload
     assert kwargs["name"] == "nightly"
     assert earliest <= date.fromisoformat(kwargs["business_date"]) <= SystemClock().now().date()
+
+
+def test_a_scheduled_job_that_cannot_start_is_an_error_in_the_log(tmp_path: Path) -> None:
+    schedule = {"name": "nightly", "model_id": "no-such-model", "cron": "30 22 * * *"}
+    settings = load_settings(state_dir=tmp_path, broker_url="memory://", schedules=[schedule])
+    with closing(open_store(settings.effective_store_url)) as store:
+        store.prepare()
+    process = WorkerProcess(settings, create_sending_app(settings))
+
+    with closing(process), capture_logs() as logs, pytest.raises(NotFound):
+        process.start_scheduled("nightly", MONDAY)
+
+    assert [(entry["event"], entry["log_level"], entry["code"]) for entry in logs] == [
+        ("schedule.not_started", "error", "model_not_found")
+    ]
