@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from celery import Celery, signals
+from celery.beat import BeatLazyFunc
 from celery.schedules import crontab
 
+from adapters.system_clock import SystemClock
 from config.celery_settings import celery_settings
 from config.logging import configure_logging
 from config.settings import Settings
@@ -55,7 +57,12 @@ def _beat_schedule(settings: Settings) -> dict[str, Any]:
         schedule.name: {
             "task": START_SCHEDULED,
             "schedule": crontab.from_string(schedule.cron),
-            "kwargs": {"name": schedule.name},
+            "kwargs": {"name": schedule.name, "business_date": BeatLazyFunc(_today)},
         }
         for schedule in settings.schedules
     }
+
+
+def _today() -> str:
+    """Read when a schedule fires: a message that waits past midnight for a worker keeps the date it was meant for."""
+    return SystemClock().now().date().isoformat()

@@ -34,9 +34,9 @@ READY_SECONDS = 30.0
 class InProcessStack:
     """Starts on entering, stops on leaving; what `worker.stack.Stack` offers, for one process."""
 
-    def __init__(self, state_dir: Path, book: BookOptions) -> None:
+    def __init__(self, state_dir: Path, book: BookOptions, *, settings: dict[str, str]) -> None:
         self.state_dir = state_dir
-        self.settings: dict[str, str] = {}
+        self.settings = settings
         self.api_url = ""
         self._book = book
         self._held = ExitStack()

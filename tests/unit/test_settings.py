@@ -35,6 +35,19 @@ def test_a_lease_that_does_not_outlive_the_work_is_refused(solver: int, task: in
         load_settings(solver_time_limit_seconds=solver, task_time_limit_seconds=task, lease_seconds=lease)
 
 
+@pytest.mark.parametrize("cron", ["61 * * * *", "0 22 * *", "nightly", "* * * * * *"])
+def test_a_schedule_that_is_no_cron_line_is_refused_by_its_words(cron: str) -> None:
+    with pytest.raises(ValidationError, match="is no cron line of five fields"):
+        load_settings(schedules=[{"name": "nightly", "model_id": "m", "cron": cron}])
+
+
+def test_two_schedules_of_one_name_are_refused_since_one_of_them_would_never_run() -> None:
+    schedules = [{"name": "nightly", "model_id": model, "cron": "0 22 * * *"} for model in ("m1", "m2")]
+
+    with pytest.raises(ValidationError, match="more than one schedule is named nightly"):
+        load_settings(schedules=schedules)
+
+
 def test_secrets_do_not_show_when_settings_are_printed() -> None:
     settings = load_settings(
         store_url="mongodb://trimtab:hunter2@db/trimtab", broker_url="redis://:hunter2@mq"
