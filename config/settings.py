@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     due_after_seconds: Seconds = 10.0
     lost_token_seconds: Seconds = 3.0
     default_deadline_seconds: Seconds = 6 * 3600.0
+    republish_window_seconds: Annotated[float, Field(gt=0, le=14 * 24 * 3600)] = 24 * 3600.0
     stated_value_low: float = 0.85
     stated_value_high: float = 1.05
     steward_tick_seconds: Seconds = 0.2

@@ -12,7 +12,7 @@ from domain.item import Item, ItemState
 from domain.job import Inputs, JobState
 from domain.ports import ClaimMiss
 from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
-from tests.support.lives import ALL_OLD, JOB_ID, OWNER, claimed, expanded, finish_of, job
+from tests.support.lives import ALL_OLD, JOB_ID, OWNER, claimed, expanded, finish_of, job, woken
 
 pytestmark = pytest.mark.integration
 
@@ -64,7 +64,7 @@ def test_a_claim_whose_reply_is_lost_holds_one_seat_at_most_and_comes_back(
     assert isinstance(answer, Item) or answer is ClaimMiss.SEAT_BUSY
     assert len(store.busy_seats(JOB_ID)) == 1
     store.expire_items(ALL_OLD, max_attempts=3)
-    assert store.wake_items() == 1
+    assert woken(store) == 1
     assert {claimed(store, seat=seat).state for seat in (0, 1)} == {ItemState.RUNNING}
 
 

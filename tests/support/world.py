@@ -92,6 +92,8 @@ class FakePublisher:
         self.entries: dict[str, bytes] = {}
         self.repeats: list[Publication] = []
         self.out = False
+        self.life = 1
+        self.tells = True
 
     def publish(self, publication: Publication) -> None:
         if self.out:
@@ -99,6 +101,16 @@ class FakePublisher:
         if publication.item_id in self.entries:
             self.repeats.append(publication)
         self.entries.setdefault(publication.item_id, publication.body)
+
+    def identity(self) -> str | None:
+        if self.out:
+            raise BrokerUnavailable("result queue", "connection refused")
+        return f"life {self.life}" if self.tells else None
+
+    def forget(self) -> None:
+        """Lose everything, as a broker does that starts again without its data."""
+        self.entries.clear()
+        self.life += 1
 
     def ping(self) -> None: ...
 

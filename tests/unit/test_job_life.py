@@ -392,7 +392,7 @@ def test_a_portfolio_that_kills_every_worker_is_failed_and_the_job_ends(world: W
     done = world.finish(job)
 
     assert dict(done.counts) == {"traded": 1, "failed": 1}
-    assert world.items(job.job_id)[0].reason == "lost_worker"
+    assert world.items(job.job_id)[0].reason.startswith("poison: ")
 
 
 def test_a_zombie_can_neither_store_nor_publish(world: World) -> None:
