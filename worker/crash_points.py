@@ -35,32 +35,32 @@ class Step:
 
 _JOB_STORE_WRITES = (
     "prepare",
-    # accepting (API, request stream, schedule)
+    # API, request stream or schedule accept one
     "put_members",
     "insert_job",
-    # opening (steward)
+    # the steward opens a job
     "freeze_inputs",
     "insert_items",
     "start_job",
-    # one portfolio (worker)
+    # a worker and one portfolio
     "claim",
     "finish",
     "mark_sent",
     "fail_attempt",
     "give_back",
-    # an outage (worker, steward)
+    # an outage, seen by a worker, probed by the steward
     "wait_job",
     "probed_job",
     "resume_job",
-    # healing (steward; zombies by the worker)
+    # healing by the steward, and noting it
     "expire_items",
     "wake_items",
     "note_healing",
-    # stopping and closing (API, steward, worker)
+    # stopping and closing, by whoever is there
     "stop_job",
     "sweep_items",
     "close_job",
-    # a retry (API, steward)
+    # a retry, asked for at the API, done by the steward
     "retry_job",
     "reopen_items",
     "reopened_job",

@@ -28,7 +28,7 @@ from adapters.results.redis_stream import RedisStreamPublisher
 from adapters.stores.open import open_store
 from adapters.system_clock import SystemClock
 from domain.errors import UpstreamFault, UpstreamUnavailable
-from domain.ids import ModelId, PortfolioId
+from domain.ids import PortfolioId
 from domain.item import DECIDED_STATES
 from domain.job import Job, JobState
 from domain.policy import Policy
@@ -48,11 +48,11 @@ from worker.crash_points import CrashPoint, watch_requests, watch_services
 LIFE: Final = "life"
 CANCELLED: Final = "cancelled"
 JOBS: Final = (LIFE, CANCELLED)
-PORTFOLIOS: Final = 5
+PORTFOLIOS: Final = 6
 PARALLELISM: Final = 2
-SECONDS: Final = 30.0
+SECONDS: Final = 20.0
 
-OUT_AT_FIRST, BROKEN_UNTIL_RETRIED = builders.portfolio_id(2), builders.portfolio_id(3)
+OUT_AT_FIRST, BROKEN_UNTIL_RETRIED, ALWAYS_OUT = map(builders.portfolio_id, (2, 3, PORTFOLIOS))
 SECURITIES: Final = (1, 2, 3)
 # The targets and the floor are more than there is: the cash row binds, so that the solver is asked.
 MODEL: Final = builders.model(
@@ -61,7 +61,7 @@ MODEL: Final = builders.model(
     policy=Policy(cash_floor=Decimal("0.06")),
 )
 MEMBERS: Final = {
-    LIFE: MODEL.portfolios,
+    LIFE: tuple(each for each in MODEL.portfolios if each != ALWAYS_OUT),
     CANCELLED: tuple(each for each in MODEL.portfolios if each != BROKEN_UNTIL_RETRIED),
 }
 
@@ -71,7 +71,7 @@ MEMBERS: Final = {
 
 @dataclass
 class Upstreams(FakeUpstreams):
-    """One portfolio's record is out when it is first asked for; another's is broken until the job was retried."""
+    """One portfolio's record is out when first asked for, one's always, one's is broken until the job was retried."""
 
     mended: Callable[[], bool] = bool
     _seen: set[PortfolioId] = field(default_factory=set)
@@ -91,7 +91,7 @@ class Upstreams(FakeUpstreams):
     def portfolio(self, portfolio_id: PortfolioId) -> Portfolio | None:
         first = portfolio_id not in self._seen
         self._seen.add(portfolio_id)
-        if portfolio_id == OUT_AT_FIRST and first:
+        if portfolio_id == ALWAYS_OUT or (portfolio_id == OUT_AT_FIRST and first):
             raise UpstreamUnavailable("accounting", "connection refused")
         if portfolio_id == BROKEN_UNTIL_RETRIED and not self.mended():
             raise UpstreamFault("accounting", "not JSON")
@@ -140,7 +140,8 @@ class Order:
 
 def request_of_life() -> bytes:
     """What the request stream carries."""
-    body = {"key": LIFE, "model_id": MODEL.model_id, "parallelism": PARALLELISM}
+    body: dict[str, object] = {"key": LIFE, "model_id": MODEL.model_id, "parallelism": PARALLELISM}
+    body["portfolio_ids"] = MEMBERS[LIFE]
     return json.dumps(body).encode()
 
 
