@@ -74,7 +74,7 @@ class Desk:
             client.xadd(REQUESTS, {chance.choice(("data", "nonsense")): chance.choice(BODIES)})
 
     def _at_the_api(self, chance: random.Random) -> None:
-        answer = self._api.post("/jobs", content=chance.choice(BODIES), headers=_JSON)
+        answer = self._api.post("/jobs", content=chance.choice(BODIES), headers=_JSON, timeout=1)
         assert 400 <= answer.status_code < 500 or answer.status_code == 503, answer.text
 
 

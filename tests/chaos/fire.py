@@ -23,8 +23,6 @@ from worker.stack import Stack
 
 T = TypeVar("T")
 
-# Slow enough that kills find portfolios in work.
-SLOW: Final = {"latency_ms": 40}
 WORKERS: Final = ("worker-1", "worker-2")
 FAULTS: Final = (
     {"status": 500},
@@ -55,14 +53,17 @@ class Fire:
         desk: Desk,
         reader: Reader,
         chance: random.Random,
-        lease_seconds: str,
+        *,
+        lease_seconds: float,
+        latency_seconds: float,
     ) -> None:
         self._stack = stack
         self._server = server
         self._desk = desk
         self._reader = reader
         self._chance = chance
-        self._lease_seconds = float(lease_seconds)
+        self._lease_seconds = lease_seconds
+        self._slow = {"latency_ms": latency_seconds * 1000}
         self._kinds = dict(KILLS) if server.can_restart else {k: w for k, w in KILLS.items() if k != "store"}
         self._again_at: dict[str, float] = {}
         self._frozen: dict[int, float] = {}
@@ -71,13 +72,14 @@ class Fire:
         self.restarts: Counter[str] = Counter()
         self.others: Counter[str] = Counter()
         self.last = ""
+        self.struck_at = 0.0
 
     @property
     def killed(self) -> int:
         return self.kills.total()
 
     def begin(self) -> None:
-        self._desk.faults(accounting=SLOW)
+        self._desk.faults(accounting=self._slow)
 
     def end(self) -> None:
         """What was to last a while ends now; `tend` goes on starting what died."""
@@ -98,6 +100,7 @@ class Fire:
             if KILLERS[kind](self):
                 self.kills[kind] += 1
                 self.last = kind
+                self.struck_at = time.monotonic()
                 return
             self.tend()
             time.sleep(0.05)
@@ -135,7 +138,7 @@ class Fire:
             return False
         try:
             with closing(impatient_client(self._broker_url)) as client:
-                client.execute_command("CLIENT", "PAUSE", "5000", "WRITE")
+                client.client_pause(5000, all=False)  # those who write
                 self._reader.remember(client.xrange(ORDER_SETS))
         except RedisError:
             return False
@@ -182,7 +185,7 @@ class Fire:
 
     def _fault(self) -> bool:
         service = self._chance.choice(SERVICES)
-        faults = {"accounting": SLOW, service: self._chance.choice(FAULTS)}
+        faults = {"accounting": self._slow, service: self._chance.choice(FAULTS)}
         self._desk.faults(**faults)
         self._faults_until = time.monotonic() + self._chance.uniform(*FAULT_SECONDS)
         return True
@@ -204,7 +207,7 @@ class Fire:
             _signal(pid, signal.SIGCONT)
         if self._faults_until is not None and now >= self._faults_until:
             self._faults_until = None
-            self._desk.faults(accounting=SLOW)
+            self._desk.faults(accounting=self._slow)
 
     def patiently(self, ask: Callable[[], T]) -> T:
         """The answer of a store that may be out for a moment."""

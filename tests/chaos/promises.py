@@ -122,7 +122,7 @@ def _complete(chaos: Whole) -> Iterator[str]:
 
 
 def _published(chaos: Whole, mine: Sequence[tuple[str, bytes]]) -> Iterator[str]:
-    stored = {item.item_id: item.order_set for item in chaos.items if item.state in DECIDED_STATES}
+    stored = {str(item.item_id): item.order_set for item in chaos.items if item.state in DECIDED_STATES}
     seen = dict(mine)
     for item_id in sorted(stored.keys() - seen.keys()):
         yield f"{item_id} was never seen on the result queue"

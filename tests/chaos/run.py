@@ -28,6 +28,9 @@ SECURITIES: Final = 20
 CALM_SECONDS: Final = 300.0
 HEALING_SECONDS: Final = 120.0
 LOOK_EVERY: Final = 0.03
+# The slower the upstream, the longer the job: long enough for its kills, and short of a time-out.
+SECONDS_A_KILL: Final = 0.7
+SLOWEST_SECONDS: Final = 0.3
 
 # Short waits, so that much happens in a minute; and attempts enough that kills alone never fail a portfolio.
 SETTINGS: Final = {
@@ -105,7 +108,15 @@ class _Run:
         self._reader = held.enter_context(closing(Reader(broker_url)))
         self._doubler = held.enter_context(closing(Doubler(broker_url)))
         self._fire = Fire(
-            stack, server, self._desk, self._reader, random.Random(options.seed), SETTINGS["lease_seconds"]
+            stack,
+            server,
+            self._desk,
+            self._reader,
+            random.Random(options.seed),
+            lease_seconds=float(SETTINGS["lease_seconds"]),
+            latency_seconds=min(
+                SLOWEST_SECONDS, PARALLELISM * SECONDS_A_KILL * options.kills / options.portfolios
+            ),
         )
         self._in_flight: Counter[int] = Counter()
 
@@ -138,12 +149,15 @@ class _Run:
         self._doubler.start()
         job_id = self._desk.submit_in_every_way("chaos", PARALLELISM)
         fire.begin()
-        give_up = time.monotonic() + options.seconds
+        began = time.monotonic()
+        give_up = began + options.seconds
         while fire.killed < options.kills and time.monotonic() < give_up:
             self._look(job_id)
-            if self._final(job_id) >= fire.killed / options.kills * 0.95 * options.portfolios:
+            rested = time.monotonic() - fire.struck_at > SECONDS_A_KILL / 2
+            if rested and self._final(job_id) >= fire.killed / options.kills * 0.95 * options.portfolios:
                 fire.strike()
-                self._tell(f"{fire.killed} kills, {self._final(job_id)} portfolios final: {fire.last}")
+                seconds = time.monotonic() - began
+                self._tell(f"{seconds:6.1f} s, {self._final(job_id)} final, kill {fire.killed}: {fire.last}")
         fire.end()
         return job_id
 
