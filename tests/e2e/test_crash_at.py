@@ -71,7 +71,6 @@ def streamed(stack: Stack, api: Api, key: str) -> str:
         ("api", "after.insert_job", posted),
         ("requests", "before.ack", streamed),
         ("steward", "after.start_job", posted),
-        ("worker-1", "after.claim:2", posted),
         ("worker-1", "after.finish:2", posted),
     ],
 )

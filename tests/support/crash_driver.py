@@ -30,7 +30,7 @@ from adapters.stores.open import open_store
 from adapters.system_clock import SystemClock
 from domain.errors import UpstreamFault, UpstreamUnavailable
 from domain.ids import PortfolioId
-from domain.item import DECIDED_STATES
+from domain.item import FINAL_STATES
 from domain.job import Job, JobState
 from domain.policy import Policy
 from domain.portfolio import Portfolio
@@ -219,9 +219,9 @@ class Life:
             self._left_one = True
 
     def _cancel(self) -> None:
-        """As soon as one of its portfolios is decided: so some are, and some never will be."""
+        """As soon as one of its portfolios has ended: the other never will."""
         job_id = job_id_for(CANCELLED)
-        if self.services.jobs.has_items(job_id, DECIDED_STATES):
+        if self.services.jobs.has_items(job_id, FINAL_STATES):
             cancel_job(job_id, self.services)
 
     def _retry(self) -> None:
