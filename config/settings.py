@@ -6,7 +6,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 STACK_FILE = "stack.json"
@@ -113,6 +121,12 @@ class Settings(BaseSettings):
     order_sets_stream: str = "trimtab.order-sets"
     requests_stream: str = "trimtab.requests"
     task_queue: str = "trimtab.run"
+
+    # -- dying on purpose (docs/reliability.md): also read without the prefix
+    crash_at: Annotated[str, Field(validation_alias=AliasChoices("crash_at", f"{PREFIX}crash_at"))] = (
+        ""  # a point of worker/crash_points.py, and ":n" for the n-th time
+    )
+    crash_once: bool = False  # not again once a process of this state directory died there
 
     # -- the rest
     schedules: tuple[Schedule, ...] = ()
