@@ -85,7 +85,8 @@ def test_only_the_port_of_the_point_is_wrapped(world: World) -> None:
 
 
 def test_a_wrapped_port_answers_as_before_until_its_turn_comes(world: World) -> None:
-    job = world.book(1) and world.submit()
+    world.book(1)
+    job = world.submit()
     watched = watch_services(world.services, CrashPoint.parse("after.start_job:3"))
 
     assert watched.jobs.get_job(job.job_id) == world.job(job)
@@ -98,7 +99,7 @@ def test_where_somebody_died_already_nobody_dies_again(world: World, tmp_path: P
     marker.touch()
     watched = watch_services(world.services, CrashPoint.parse("before.wake_items", marker))
 
-    assert watched.jobs.wake_items() == 0
+    assert watched.jobs.wake_items() == {}
 
 
 def test_the_marker_is_of_the_stack_and_of_the_point(tmp_path: Path) -> None:
