@@ -177,7 +177,7 @@ class Steward:
             return False
         cause = "upstream_unavailable" if job.reason else "deadline_passed"
         detail = job.reason or f"not finished by {job.deadline.isoformat()}"
-        return self._services.jobs.stop_job(job.job_id, ItemState.FAILED, f"{cause}: {detail}")
+        return self._services.jobs.stop_job(job.job_id, ItemState.FAILED, f"{cause}: {detail}", gen=job.gen)
 
     def _open(self, job: Job, now: datetime) -> None:
         """In a thread of its own, since it may wait for upstreams that hang."""

@@ -272,6 +272,14 @@ def test_a_stopped_job_says_what_becomes_of_the_rest_and_why(store: Store) -> No
     assert (stopping.stop_to, stopping.reason) == ("failed", "deadline")
 
 
+def test_a_stop_decided_in_an_earlier_gen_stops_nothing(store: Store) -> None:
+    found = store.insert_job(job())
+
+    assert not store.stop_job(JOB_ID, ItemState.FAILED, "deadline", gen=found.gen + 1)
+    assert store.get_job(JOB_ID).state is JobState.ACCEPTED
+    assert store.stop_job(JOB_ID, ItemState.FAILED, "deadline", gen=found.gen)
+
+
 def test_a_stop_to_a_state_that_is_no_end_is_a_mistake_in_the_code(store: Store) -> None:
     job_in(store, JobState.RUNNING)
     with pytest.raises(ValueError, match="sweep cannot end in traded"):
