@@ -223,6 +223,8 @@ class _Search:
         missing = (self._excess - sum(piece.weight for piece in better)) // self._unit
         taken, offered = _set_aside(flat, self._unit, missing, bits)
         missing -= sum(piece.weight for piece in taken) // self._unit
+        if missing > bits:
+            return
         used, surplus = _least_sum([piece.weight // self._unit for piece in offered], missing)
         if used is not None:
             choice = [*better, *taken, *(offered[position] for position in used)]
@@ -291,7 +293,7 @@ class _Search:
             origin = origin[_undominated(surplus[origin], cost[origin])]
             self._layers.append(_Layer(index, size, origin))
             if not len(origin):
-                return None
+                break
             surplus, cost, bound = surplus[origin], cost[origin], bound[origin]
             if len(origin) > _WORTH_A_FILL:
                 promising = int(np.argmin(np.where(surplus < 0, bound, self._best)))
@@ -385,26 +387,36 @@ def _set_aside(
 ) -> tuple[list[_Piece], list[_Piece]]:
     """Pieces to take at once and pieces to choose from, so that what is still missing then is a sum of few bits.
 
-    The same shares are bundled anew: of each security so many stay to choose from that all have their part in the
-    bits, half of them from what a greedy choice would have taken.
+    The same shares are bundled anew. A greedy choice, heavy shares first, comes near; of every security, light ones
+    first, as many of its shares are given back as its part of the bits allows, and about as many more are offered.
     """
     counts: dict[int, int] = {}
     for piece in flat:
         counts[piece.index] = counts.get(piece.index, 0) + piece.count
     one_of_each = {piece.index: piece for piece in flat}
-    spread = min(bits, _MANY_BITS_TOGETHER // len(counts)) // (2 * len(counts))
-    taken, offered = [], []
-    for index in sorted(counts, key=lambda each: (-one_of_each[each].unit_weight, each)):
+    light_first = sorted(counts, key=lambda each: (one_of_each[each].unit_weight, each))
+    greedy: dict[int, int] = {}
+    for index in reversed(light_first):
+        weight = one_of_each[index].unit_weight // unit
+        greedy[index] = min(counts[index], missing // weight)
+        missing -= greedy[index] * weight
+
+    bits = min(bits, _MANY_BITS_TOGETHER // len(counts))
+    taken: list[_Piece] = []
+    offered: list[_Piece] = []
+    for index in light_first:
         share = one_of_each[index]
         weight = share.unit_weight // unit
-        greedy = min(counts[index], missing // weight)
-        missing -= greedy * weight
-        fixed = greedy - min(greedy, spread // weight)
-        if fixed:
-            taken.append(replace(share, count=fixed))
-        free = min(counts[index] - fixed, 2 * (spread // weight) + 1)
-        offered.extend(replace(share, count=part) for part in _powers(free))
-    return taken, offered[::-1]
+        part = max(1, bits // (2 * len(counts) * weight))
+        back = min(greedy[index], part, max(0, bits - missing) // weight)
+        missing += back * weight
+        if greedy[index] > back:
+            taken.append(replace(share, count=greedy[index] - back))
+        offered.extend(
+            replace(share, count=each)
+            for each in _powers(min(counts[index] - greedy[index] + back, back + part))
+        )
+    return taken, offered
 
 
 def _least_sum(weights: Sequence[int], enough: int) -> tuple[list[int] | None, int]:

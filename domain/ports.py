@@ -287,8 +287,12 @@ class JobStore(Protocol):
     def resume_job(self, job_id: JobId) -> bool:
         """J6."""
 
-    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str) -> bool:
-        """J7. ``stop_to`` is CANCELLED or FAILED: what unfinished items become."""
+    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str, *, gen: int | None = None) -> bool:
+        """J7. ``stop_to`` is CANCELLED or FAILED: what unfinished items become.
+
+        ``gen``: only while the job is at this one. Who decided from what it read (a deadline) must give it, or a
+        slow decision would stop a job that was retried meanwhile.
+        """
 
     def close_job(self, job_id: JobId, gen: int) -> Job | None:
         """J8. Close when all n items are final: cancelled if any item is, else done_with_errors if any failed,

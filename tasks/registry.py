@@ -1,5 +1,6 @@
 """The Celery tasks, all of them: names, limits, and which use case each one calls."""
 
+from datetime import date
 from typing import Protocol
 
 from celery import Celery
@@ -17,7 +18,7 @@ class UseCases(Protocol):
 
     def run_token(self, token: Token) -> None: ...
 
-    def start_scheduled(self, name: str) -> str: ...
+    def start_scheduled(self, name: str, business_date: date) -> str: ...
 
 
 def register(app: Celery, use_cases: UseCases) -> None:
@@ -29,6 +30,6 @@ def register(app: Celery, use_cases: UseCases) -> None:
         use_cases.run_token(Token(JobId(job_id), seat, probe))
 
     @app.task(name=START_SCHEDULED, shared=False, throws=(TrimtabError,))
-    def start_scheduled(name: str) -> str:
+    def start_scheduled(name: str, business_date: str) -> str:
         """Submit a schedule's job. A second run is harmless: schedule and business date are the key."""
-        return use_cases.start_scheduled(name)
+        return use_cases.start_scheduled(name, date.fromisoformat(business_date))

@@ -81,7 +81,7 @@ class Steward:
         now = self._services.jobs.now()
         self._heed_queue(now)
         self._publish_due()
-        jobs = self._services.jobs.list_jobs(states=OPEN, limit=JOBS_AT_ONCE)
+        jobs = self._open_jobs()
         for job in jobs:
             self._tend(job, now)
         self._forget(jobs)
@@ -154,17 +154,30 @@ class Steward:
 
     # -------------------------------------------------------------------------------------------- jobs
 
+    def _open_jobs(self) -> list[Job]:
+        jobs: list[Job] = []
+        while True:
+            page = self._services.jobs.list_jobs(states=OPEN, offset=len(jobs), limit=JOBS_AT_ONCE)
+            jobs.extend(page)
+            if len(page) < JOBS_AT_ONCE:
+                return jobs
+
     def _tend(self, job: Job, now: datetime) -> None:
-        if self._past_deadline(job, now):
-            return
-        _TENDING[job.state](self, job, now)
+        """One job that cannot be tended must not keep the others waiting."""
+        try:
+            if not self._past_deadline(job, now):
+                _TENDING[job.state](self, job, now)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("job.not_tended", job=job.job_id, state=job.state)
 
     def _past_deadline(self, job: Job, now: datetime) -> bool:
         if job.deadline is None or now < job.deadline or job.state in {JobState.STOPPING, JobState.REOPENING}:
             return False
         cause = "upstream_unavailable" if job.reason else "deadline_passed"
         detail = job.reason or f"not finished by {job.deadline.isoformat()}"
-        return self._services.jobs.stop_job(job.job_id, ItemState.FAILED, f"{cause}: {detail}")
+        return self._services.jobs.stop_job(job.job_id, ItemState.FAILED, f"{cause}: {detail}", gen=job.gen)
 
     def _open(self, job: Job, now: datetime) -> None:
         """In a thread of its own, since it may wait for upstreams that hang."""
@@ -289,10 +302,14 @@ class Steward:
 
 
 def _open(job: Job, services: Services) -> None:
+    """In its own thread, whose exceptions nobody reads: each is told here, and the job says why it is not open."""
     try:
         open_job(job, services)
     except Unavailable as error:
         log.warning("job.not_opened", job=job.job_id, error=str(error))
+    except Exception as error:
+        log.exception("job.not_opened", job=job.job_id)
+        services.jobs.wait_job(job.job_id, f"internal_error: {error}"[:500], services.rules.max_delay_seconds)
 
 
 _TENDING: dict[JobState, Callable[[Steward, Job, datetime], None]] = {

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from adapters.inbound.cli.wiring import BookOptions, DemoOptions
+from config.settings import Settings
 from domain.money import parse_decimal, plain, total
 from domain.policy import Policy
 from tasks.verify_order_set import verify_order_set
@@ -35,6 +36,13 @@ POLL_SECONDS = 0.1
 PUBLISH_SECONDS = 15.0
 ROWS_SHOWN = 12
 STOPPED_STATUS = 130
+# The sample book is made up: whatever store and queues the environment names, nothing of it may get there.
+ITS_OWN = {
+    "store_url": "",
+    "results_url": "",
+    "requests_url": "",
+    "order_sets_stream": Settings.model_fields["order_sets_stream"].default,
+}
 _POLICY = Policy(cash_floor=Decimal(CASH_FLOOR))
 UNFINISHED = frozenset({"pending", "running", "delayed"})
 
@@ -198,11 +206,11 @@ def _stack(folder: Path, book: BookOptions, console: Console) -> Stack | InProce
         console.print(
             f"[yellow]{missing}. Running as one process on memory://: no crash recovery to see.[/yellow]"
         )
-        return InProcessStack(folder, book)
+        return InProcessStack(folder, book, settings=dict(ITS_OWN))
     console.print(
         f"Starting broker, sandbox, API, steward and worker; their logs are in {folder}", soft_wrap=True
     )
-    return Stack(state_dir=folder, book=book, parts=("steward",))
+    return Stack(state_dir=folder, book=book, settings=dict(ITS_OWN), parts=("steward",))
 
 
 def _rebalance(

@@ -5,12 +5,13 @@ import socket
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 
 import structlog
 from celery import Celery
 
 from config.settings import Settings
-from domain.errors import Invalid
+from domain.errors import Invalid, TrimtabError
 from domain.ids import ModelId
 from domain.ports import Token
 from tasks.bench import Bench, FrozenJobs, Marks
@@ -18,6 +19,8 @@ from tasks.run_token import run_token
 from tasks.services import Services
 from tasks.start_scheduled import StartScheduled, start_scheduled
 from worker.container import build_services
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,16 @@ class WorkerProcess:
             opened = self._open()
             run_token(token, opened.services, opened.bench)
 
-    def start_scheduled(self, name: str) -> str:
+    def start_scheduled(self, name: str, business_date: date) -> str:
+        with structlog.contextvars.bound_contextvars(schedule=name, business_date=business_date.isoformat()):
+            try:
+                return self._start_scheduled(name, business_date)
+            except TrimtabError as error:
+                # Celery tells an expected error at info only, and nobody waits for this one.
+                log.exception("schedule.not_started", code=error.code)
+                raise
+
+    def _start_scheduled(self, name: str, business_date: date) -> str:
         services = self._open().services
         schedule = next((one for one in self._settings.schedules if one.name == name), None)
         if schedule is None:
@@ -54,7 +66,7 @@ class WorkerProcess:
         command = StartScheduled(
             name=schedule.name,
             model_id=ModelId(schedule.model_id),
-            business_date=services.clock.now().date(),
+            business_date=business_date,
             parallelism=schedule.parallelism,
             policy=schedule.policy,
         )

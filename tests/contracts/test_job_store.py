@@ -59,7 +59,7 @@ def test_the_clock_is_utc_and_does_not_go_back(store: Store) -> None:
     second = store.now()
     assert first.utcoffset() == timedelta(0)
     assert first <= second
-    assert abs(seconds_from(store, datetime.now(UTC))) < 60  # noqa: TID251 - against the machine's own clock
+    assert abs(seconds_from(store, datetime.now(UTC))) < 60
 
 
 def test_a_closed_store_opens_again_when_it_is_used(store: Store) -> None:
@@ -270,6 +270,14 @@ def test_a_stopped_job_says_what_becomes_of_the_rest_and_why(store: Store) -> No
     assert store.stop_job(JOB_ID, ItemState.FAILED, "deadline")
     stopping = store.get_job(JOB_ID)
     assert (stopping.stop_to, stopping.reason) == ("failed", "deadline")
+
+
+def test_a_stop_decided_in_an_earlier_gen_stops_nothing(store: Store) -> None:
+    found = store.insert_job(job())
+
+    assert not store.stop_job(JOB_ID, ItemState.FAILED, "deadline", gen=found.gen + 1)
+    assert store.get_job(JOB_ID).state is JobState.ACCEPTED
+    assert store.stop_job(JOB_ID, ItemState.FAILED, "deadline", gen=found.gen)
 
 
 def test_a_stop_to_a_state_that_is_no_end_is_a_mistake_in_the_code(store: Store) -> None:

@@ -64,6 +64,32 @@ def test_the_demo_shows_a_person_what_happened(tmp_path: Path) -> None:
         assert words in done.stdout
 
 
+# Where the real service has its store and its queues. The sample book is made up, so nothing of it may get there.
+ELSEWHERE = {
+    "store_url": "mongodb://127.0.0.1:1/trimtab",
+    "results_url": "redis://127.0.0.1:1/0",
+    "requests_url": "redis://127.0.0.1:1/0",
+    "order_sets_stream": "orders-for-real",
+}
+
+
+@pytest.mark.parametrize("command", [TRIMTAB, [sys.executable, "-c", WITHOUT_SERVER_BINARY]])
+def test_the_demo_keeps_away_from_the_store_and_the_queues_of_the_environment(
+    tmp_path: Path, command: list[str]
+) -> None:
+    done = subprocess.run(
+        [*command, "demo", *SMALL, "--json"],
+        env={**environment({"state_dir": str(tmp_path), **ELSEWHERE}), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["verified"] == 8
+
+
 def test_without_a_server_binary_the_demo_says_so_and_runs_as_one_process(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_SERVER_BINARY, "demo", *SMALL, "--json"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,15 @@ class Collector:
 
     def __init__(self) -> None:
         self.tokens: list[Token] = []
-        self.scheduled: list[str] = []
+        self.scheduled: list[tuple[str, date]] = []
 
     def run_token(self, token: Token) -> None:
         self.tokens.append(token)
         if token.seat == 99:
             raise Invalid("a use case that fails")
 
-    def start_scheduled(self, name: str) -> str:
-        self.scheduled.append(name)
+    def start_scheduled(self, name: str, business_date: date) -> str:
+        self.scheduled.append((name, business_date))
         return "job"
 
 

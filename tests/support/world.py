@@ -40,7 +40,7 @@ SHORT_RULES = Rules(
 
 class FakeClock:
     def __init__(self) -> None:
-        self.time = datetime.now(UTC)  # noqa: TID251 - deadlines are compared with the store's own clock
+        self.time = datetime.now(UTC)
 
     def now(self) -> datetime:
         return self.time
@@ -57,9 +57,12 @@ class FakeUpstreams:
     out: bool = False
     broken: dict[PortfolioId, Exception] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    surprises: list[Exception] = field(default_factory=list)  # what the next calls for prices raise
 
     def prices(self) -> Mapping[str, Decimal]:
         self._call("prices")
+        if self.surprises:
+            raise self.surprises.pop()
         return self.by_ticker
 
     def tickers(self, wanted: Iterable[SecurityId]) -> Mapping[SecurityId, str]:

@@ -561,6 +561,27 @@ def test_an_upstream_out_at_the_start_keeps_the_job_accepted_and_says_so(world: 
     assert dict(world.finish(job).counts) == {"traded": 2}
 
 
+def test_an_error_nobody_foresaw_while_opening_is_told_and_the_job_is_tried_again(world: World) -> None:
+    world.book(2)
+    world.upstreams.surprises.append(ZeroDivisionError("oops"))
+    job = world.submit()
+
+    world.tick()
+
+    assert world.job(job).state is JobState.ACCEPTED
+    assert world.job(job).reason == "internal_error: oops"
+    assert dict(world.finish(job).counts) == {"traded": 2}
+
+
+def test_more_jobs_than_one_page_are_all_tended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.steward.JOBS_AT_ONCE", 2)
+    world.book(1)
+    jobs = [world.submit(f"job-{number}") for number in range(5)]
+
+    for job in jobs:
+        assert dict(world.finish(job).counts) == {"traded": 1}
+
+
 def test_a_deadline_before_the_start_still_accounts_for_every_portfolio(world: World) -> None:
     world.book(3)
     world.upstreams.out = True

@@ -170,9 +170,10 @@ class MongoJobs:
     def resume_job(self, job_id: JobId) -> bool:
         return self._move("resume", job_id, {"$set": _NOT_WAITING})
 
-    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str) -> bool:
+    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str, *, gen: int | None = None) -> bool:
         change = {**_NOT_WAITING, "stop_to": check_target("sweep", stop_to), "reason": reason}
-        return self._move("stop", job_id, {"$set": change})
+        guard = {} if gen is None else {"gen": gen}
+        return self._move("stop", job_id, {"$set": change}, **guard)
 
     def close_job(self, job_id: JobId, gen: int) -> Job | None:
         closable = {"_id": job_id, "gen": gen, "state": {"$in": _sources("close")}}

@@ -53,7 +53,7 @@ _RESUME = statement(
 )
 _STOP = statement(
     "UPDATE jobs SET state = {JOB_stop_to}, stop_to = ?, reason = ?, probe_at = NULL, probes = 0"
-    " WHERE job_id = ? AND state IN ({JOB_stop})"
+    " WHERE job_id = ? AND gen = coalesce(?, gen) AND state IN ({JOB_stop})"
 )
 _CLOSABLE = statement("SELECT n FROM jobs WHERE job_id = ? AND gen = ? AND state IN ({JOB_close})")
 _CLOSE = statement(
@@ -182,8 +182,8 @@ class SqliteJobs:
     def resume_job(self, job_id: JobId) -> bool:
         return self._moved(_RESUME, (job_id,))
 
-    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str) -> bool:
-        return self._moved(_STOP, (check_target("sweep", stop_to), reason, job_id))
+    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str, *, gen: int | None = None) -> bool:
+        return self._moved(_STOP, (check_target("sweep", stop_to), reason, job_id, gen))
 
     def close_job(self, job_id: JobId, gen: int) -> Job | None:
         with self._database.write() as db:
