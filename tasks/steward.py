@@ -308,8 +308,10 @@ def _open(job: Job, services: Services) -> None:
     except Unavailable as error:
         log.warning("job.not_opened", job=job.job_id, error=str(error))
     except Exception as error:
-        log.exception("job.not_opened", job=job.job_id)
-        services.jobs.wait_job(job.job_id, f"internal_error: {error}"[:500], services.rules.max_delay_seconds)
+        # Nobody looks at the future: untold, it would be tried at every tick until the deadline.
+        log.exception("job.open_failed", job=job.job_id)
+        reason = f"internal_error: {type(error).__name__}: {error}"[:500]
+        services.jobs.wait_job(job.job_id, reason, services.rules.outage_delay_seconds)
 
 
 _TENDING: dict[JobState, Callable[[Steward, Job, datetime], None]] = {

@@ -203,6 +203,25 @@ def test_commands_find_the_stack_that_is_up(up: Path, tmp_path: Path) -> None:
     assert len(orders.stdout.splitlines()) == 8
 
 
+def test_a_stack_with_schedules_runs_their_jobs(tmp_path: Path) -> None:
+    schedules = [{"name": "minutely", "model_id": "nobody", "cron": "* * * * *"}]
+    with subprocess.Popen(
+        [*TRIMTAB, "up", "--portfolios", "1", "--securities", "1", "--port", "0"],
+        env=environment({"state_dir": str(tmp_path), "schedules": json.dumps(schedules)}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as stack:
+        try:
+            log = tmp_path / "worker-1.log"
+            eventually(
+                lambda: log.read_text() if log.exists() else "",
+                lambda text: "schedule.not_started" in text,
+                seconds=90,
+            )
+        finally:
+            stack.terminate()
+
+
 def test_the_doctor_finds_a_running_stack_healthy(up: Path) -> None:
     done = trimtab("doctor", "--json", state_dir=up)
 
