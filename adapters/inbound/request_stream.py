@@ -20,7 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from adapters.inbound.payloads import parse_request
 from adapters.inbound.strict_json import printable
-from domain.errors import BrokerUnavailable, Invalid, TrimtabError, Unavailable
+from domain.errors import BrokerUnavailable, Busy, Invalid, TrimtabError, Unavailable
 from tasks.submit_job import SubmitJob, Submitted
 
 _log = structlog.get_logger(__name__)
@@ -75,13 +75,13 @@ class RequestStream:
         self._claim_at = monotonic()
 
     def run(self, stop: threading.Event) -> None:
-        """Consume until ``stop`` is set. An outage is waited for, with growing pauses, whatever it lasts."""
+        """Consume until ``stop`` is set. An outage, or too much work, is waited for, with growing pauses."""
         delay = self._options.first_delay_seconds
         while not stop.is_set():
             try:
                 self.consume_once(stop)
-            except Unavailable as outage:
-                _log.warning("requests_waiting", cause=str(outage), seconds=delay)
+            except (Unavailable, Busy) as cause:
+                _log.warning("requests_waiting", code=cause.code, cause=str(cause), seconds=delay)
                 stop.wait(delay)
                 delay = min(2 * delay, self._options.max_delay_seconds)
             else:
@@ -94,6 +94,7 @@ class RequestStream:
         Raises:
             BrokerUnavailable: Redis is out; nothing was lost.
             Unavailable: the store is out; the entries in hand stay pending.
+            Busy: over a limit; likewise, and no more are read: the stream itself is the queue.
         """
         owed, self._owes = self._owes, True  # until the round has ended well
         handled = 0
@@ -196,7 +197,7 @@ class RequestStream:
         entry_id, fields = entry
         try:
             job = self._submit(self._command(entry_id, fields)).job
-        except Unavailable:
+        except (Unavailable, Busy):
             raise
         except Invalid as error:
             self._bury(entry, error.code, str(error), error.details)
