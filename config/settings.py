@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     worker_concurrency: Annotated[int, Field(ge=1)] = 2
     worker_pool: Literal["prefork", "solo", "threads"] = "prefork"
     worker_max_tasks_per_child: Annotated[int, Field(ge=1)] = 5000
+    shutdown_grace_seconds: Seconds = 10.0
     task_events: bool = False
     flower_host: str = "127.0.0.1"
     flower_port: Annotated[int, Field(ge=0, le=65535)] = 5555

@@ -27,6 +27,8 @@ _log = structlog.get_logger(__name__)
 
 DATA = b"data"
 
+_HELD_AT_MOST = 1000
+
 _AnswerT = TypeVar("_AnswerT")
 
 # An entry that was trimmed away while it was pending has no fields any more.
@@ -110,12 +112,24 @@ class RequestStream:
     def _leave(self) -> None:
         """Take our name out of the group, so that restarts leave no list of the dead behind.
 
-        Only with nothing in hand: deleting a consumer forgets what it holds, and then nobody would claim it.
+        Only with nothing in hand: deleting a consumer forgets what it holds, and then nobody would claim it. What
+        is in hand is made as old as a dead consumer's, so that the next look of any other takes it over.
         """
         stream, group, consumer = self._options.stream, self._options.group, self._options.consumer
         try:
-            if not self._client.xpending_range(stream, group, "-", "+", 1, consumername=consumer):
+            held = self._client.xpending_range(stream, group, "-", "+", _HELD_AT_MOST, consumername=consumer)
+            if not held:
                 self._client.xgroup_delconsumer(stream, group, consumer)
+                return
+            self._client.xclaim(
+                stream,
+                group,
+                consumer,
+                min_idle_time=0,
+                message_ids=[entry["message_id"] for entry in held],
+                idle=int(self._options.claim_idle_seconds * 1000),
+                justid=True,
+            )
         except RedisError as error:
             _log.warning("requests_left_name", consumer=consumer, cause=str(error))
 

@@ -401,6 +401,21 @@ def test_a_consumer_that_stops_with_something_in_hand_keeps_its_name(
     assert keys(desk) == {entry_id}
 
 
+def test_what_a_stopped_consumer_had_in_hand_is_taken_over_at_once(
+    client: "Redis", desk: FrontDesk, consume: Callable[..., RequestStream]
+) -> None:
+    desk.outage.out = True
+    with Running(consume("stopping")):
+        entry_id = add(client)
+        eventually(lambda: pending(client), lambda found: found == 1)
+    desk.outage.out = False
+
+    consume("next").consume_once(NEVER)
+
+    assert keys(desk) == {entry_id}
+    assert pending(client) == 0
+
+
 def test_a_stream_of_another_kind_is_an_outage_not_a_crash(
     client: "Redis", consume: Callable[..., RequestStream]
 ) -> None:

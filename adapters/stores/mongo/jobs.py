@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+import pymongo
 from pymongo import DESCENDING, ReturnDocument
 
 from adapters.stores.codecs import encode_spec, job_from, pack_members, unpack_members
@@ -24,6 +25,7 @@ from domain.job import JOB_MOVES, OPEN, Inputs, Job, JobState
 from domain.ports import Member, OpenWork
 
 _CHUNKS_A_WRITE = 4
+_PING_SECONDS = 3.0  # whoever asks wants to know whether it answers now
 _NOT_WAITING = {"reason": None, "probe_at": None, "probes": 0}
 _BORN: Mapping[str, object] = {
     "state": JobState.ACCEPTED.value,
@@ -54,7 +56,7 @@ class MongoJobs:
             create_indexes(db)
 
     def ping(self) -> None:
-        with self._mongo.open() as db:
+        with self._mongo.open() as db, pymongo.timeout(_PING_SECONDS):
             db.database.command("ping")
 
     def now(self) -> datetime:
