@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from domain.errors import Invalid, KeyReused, NotFound
+from domain.errors import Busy, Invalid, KeyReused, NotFound
 from domain.ids import JobId, ModelId, PortfolioId, SecurityId
 from domain.job import Job
 from domain.model import InvestmentModel
@@ -62,6 +62,8 @@ def submit_job(command: SubmitJob, services: Services) -> Submitted:
         NotFound: the model.
         Invalid: an empty model, no portfolios, too many, duplicate ids, parallelism or deadline out of range.
         KeyReused: the key was used with another request.
+        Busy: there is too much open work. Asked last: what can never be taken is refused for what it is, and a
+            known key is always answered. Requests of one moment may pass the limit together.
         StoreUnavailable: nothing was accepted.
     """
     known = _known_job(command, services)
@@ -72,8 +74,9 @@ def submit_job(command: SubmitJob, services: Services) -> Submitted:
     members = _members(command, model)
     _require_members(members, model, services.rules)
     members_sha256 = _fingerprint(members)
-    services.jobs.put_members(members_sha256, members)
     job = _job(command, model, members_sha256, len(members), services)
+    _require_room(job, services)
+    services.jobs.put_members(members_sha256, members)
     stored = services.jobs.insert_job(job)
     return Submitted(_same_request(stored, command), created=True)
 
@@ -143,6 +146,32 @@ def _require_members(members: Sequence[Member], model: InvestmentModel, rules: R
         raise Invalid(
             f"portfolios named more than once: {', '.join(doubled[:10])}", code="duplicate_portfolio"
         )
+
+
+def _require_room(job: Job, services: Services) -> None:
+    """Limits on what is open, from the one most likely to be met. A job larger than the limit may run alone."""
+    rules = services.rules
+    work = services.jobs.open_work(rules.max_open_jobs)
+    portfolios = work.portfolios + job.n
+    for over, code, message in (
+        (
+            work.jobs >= rules.max_open_jobs,
+            "too_many_jobs",
+            f"{work.jobs} jobs are open, and no more than {rules.max_open_jobs} may be",
+        ),
+        (
+            work.jobs > 0 and portfolios > rules.max_open_portfolios,
+            "too_many_open_portfolios",
+            f"{portfolios} portfolios would be open, and no more than {rules.max_open_portfolios} may be",
+        ),
+        (
+            work.oldest_seconds > rules.max_queue_age_seconds,
+            "queue_too_old",
+            f"the oldest job is open for {work.oldest_seconds:.0f} s, and {rules.max_queue_age_seconds:g} s is the limit",
+        ),
+    ):
+        if over:
+            raise Busy(message, code=code, retry_after_seconds=rules.busy_retry_seconds)
 
 
 def _fingerprint(members: Sequence[Member]) -> str:
