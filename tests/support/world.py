@@ -16,7 +16,7 @@ from domain.ids import JobId, ModelId, PortfolioId, SecurityId
 from domain.job import Job
 from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
-from domain.ports import Publication, Token
+from domain.ports import JobStore, Publication, Token
 from domain.problem import Problem, SolverAnswer
 from tasks.bench import Bench, FrozenJobs, Marks
 from tasks.run_token import run_token
@@ -161,13 +161,22 @@ class World:
     bench: Bench
 
     @classmethod
-    def create(cls, folder: Path, rules: Rules = SHORT_RULES) -> "World":
-        store = open_store(f"sqlite:///{folder / 'world.db'}", synchronous="off")
+    def create(
+        cls,
+        folder: Path,
+        rules: Rules = SHORT_RULES,
+        *,
+        store_url: str | None = None,
+        connect: Callable[[Store], JobStore] = lambda store: store,
+    ) -> "World":
+        """``connect``: what workers and the steward have of the store; the world itself looks at it directly."""
+        store = open_store(store_url or f"sqlite:///{folder / 'world.db'}", synchronous="off")
         store.prepare()
+        jobs = connect(store)
         upstreams, publisher, tokens, clock = FakeUpstreams(), FakePublisher(), FakeTokens(), FakeClock()
         services = Services(
             models=store,
-            jobs=store,
+            jobs=jobs,
             prices=upstreams,
             securities=upstreams,
             accounting=upstreams,
@@ -178,7 +187,7 @@ class World:
             clock=clock,
             rules=rules,
         )
-        bench = Bench(owner="worker-1", frozen=FrozenJobs(store), marks=Marks(store, every_seconds=60))
+        bench = Bench(owner="worker-1", frozen=FrozenJobs(jobs), marks=Marks(jobs, every_seconds=60))
         return cls(store, services, upstreams, publisher, tokens, clock, Steward(services, AtOnce()), bench)
 
     # -- arranging
