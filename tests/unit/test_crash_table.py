@@ -85,7 +85,8 @@ def test_only_the_port_of_the_point_is_wrapped(world: World) -> None:
 
 
 def test_a_wrapped_port_answers_as_before_until_its_turn_comes(world: World) -> None:
-    job = world.book(1) and world.submit()
+    world.book(1)
+    job = world.submit()
     watched = watch_services(world.services, CrashPoint.parse("after.start_job:3"))
 
     assert watched.jobs.get_job(job.job_id) == world.job(job)
