@@ -103,9 +103,10 @@ class Steward:
         due = self._services.jobs.due_items(self._services.rules.due_after_seconds, DUE_AT_ONCE)
         try:
             for item in due:
-                self._services.publisher.publish(
-                    Publication(item.item_id, item.job_id, item.order_set or b"")
-                )
+                if item.order_set is None:  # the stores write both at once: never publish an empty message
+                    log.error("order_set.missing", item=item.item_id)
+                    continue
+                self._services.publisher.publish(Publication(item.item_id, item.job_id, item.order_set))
                 sent.append(item)
                 log.warning("order_set.republished", item=item.item_id)
         except BrokerUnavailable as error:
@@ -175,7 +176,8 @@ class Steward:
     def _past_deadline(self, job: Job, now: datetime) -> bool:
         if job.deadline is None or now < job.deadline or job.state in {JobState.STOPPING, JobState.REOPENING}:
             return False
-        cause = "upstream_unavailable" if job.reason else "deadline_passed"
+        waited = job.reason is not None and not job.reason.startswith("internal_error")
+        cause = "upstream_unavailable" if waited else "deadline_passed"
         detail = job.reason or f"not finished by {job.deadline.isoformat()}"
         return self._services.jobs.stop_job(job.job_id, ItemState.FAILED, f"{cause}: {detail}", gen=job.gen)
 

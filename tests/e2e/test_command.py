@@ -59,7 +59,6 @@ def test_the_demo_shows_a_person_what_happened(tmp_path: Path) -> None:
         "proof",
         "8 verified exactly",
         "Look further",
-        "curl http://127.0.0.1",
     ):
         assert words in done.stdout
 
