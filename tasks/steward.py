@@ -35,6 +35,8 @@ FREE_MOVING = 3.0
 # And when the queue seems long enough but nothing moves, its length may lie: send again after a doubling wait.
 STILL = 10.0
 STILL_MAX = 160.0
+# Every round meets an outage anew; it is told once in so long.
+OUTAGE_TOLD = timedelta(seconds=10)
 
 
 @dataclass(slots=True)
@@ -73,6 +75,7 @@ class Steward:
         self._watched: dict[JobId, _Watch] = {}
         self._queue: str | None = None  # the identity that is known to be noted
         self._loss: _Loss | None = None
+        self._told: dict[str, datetime] = {}
 
     def tick(self) -> None:
         """Raises StoreUnavailable: nothing was lost, tick again."""
@@ -110,7 +113,7 @@ class Steward:
                 sent.append(item)
                 log.warning("order_set.republished", item=item.item_id)
         except BrokerUnavailable as error:
-            log.warning("order_sets.still_due", error=str(error))
+            self._tell_of_outage("order_sets.still_due", error)
         if sent:
             self._services.jobs.mark_sent([item.item_id for item in sent])
         for job_id in {item.job_id for item in sent}:
@@ -251,7 +254,7 @@ class Steward:
         try:
             missing = free - self._services.tokens.length()
         except BrokerUnavailable as error:
-            log.warning("tokens.not_counted", error=str(error))
+            self._tell_of_outage("tokens.not_counted", error)
             return
         for job in jobs:
             lost = self._lost_seats(job, seats[job.job_id], now, queue_is_short=missing > 0)
@@ -298,9 +301,16 @@ class Steward:
         try:
             self._services.tokens.send(tokens)
         except BrokerUnavailable as error:
-            log.warning("tokens.not_sent", error=str(error))
+            self._tell_of_outage("tokens.not_sent", error)
             return False
         return True
+
+    def _tell_of_outage(self, event: str, error: Unavailable) -> None:
+        now = self._services.clock.now()
+        told = self._told.get(event)
+        if told is None or now - told >= OUTAGE_TOLD:
+            self._told[event] = now
+            log.warning(event, error=str(error))
 
 
 def _open(job: Job, services: Services) -> None:
