@@ -31,6 +31,8 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_default_queue": settings.task_queue,
         "task_time_limit": settings.task_time_limit_seconds,  # below the lease, above the solver's own limit
         "task_soft_time_limit": None,  # cannot interrupt native code
+        # Sleeps its whole time-out in the signal handler, whatever is in hand: see worker/stopping.py.
+        "worker_soft_shutdown_timeout": 0.0,
         "worker_max_tasks_per_child": settings.worker_max_tasks_per_child,
         "worker_pool": settings.worker_pool,
         "worker_concurrency": settings.worker_concurrency,

@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     default_parallelism: Annotated[int, Field(ge=1)] = 4
     max_parallelism: Annotated[int, Field(ge=1)] = 256
     max_portfolios: Annotated[int, Field(ge=1)] = 1_000_000
+    max_open_jobs: Annotated[int, Field(ge=1, le=500)] = 400  # a steward tends 500 at once
+    max_open_portfolios: Annotated[int, Field(ge=1)] = 10_000_000
+    max_queue_age_seconds: Seconds = 24 * 3600.0
+    busy_retry_seconds: Seconds = 30.0
     max_attempts: Annotated[int, Field(ge=1)] = 3
     solver_time_limit_seconds: Seconds = 30.0
     task_time_limit_seconds: Seconds = 120.0
@@ -103,6 +107,7 @@ class Settings(BaseSettings):
     worker_concurrency: Annotated[int, Field(ge=1)] = 2
     worker_pool: Literal["prefork", "solo", "threads"] = "prefork"
     worker_max_tasks_per_child: Annotated[int, Field(ge=1)] = 5000
+    shutdown_grace_seconds: Seconds = 10.0
     task_events: bool = False
     flower_host: str = "127.0.0.1"
     flower_port: Annotated[int, Field(ge=0, le=65535)] = 5555

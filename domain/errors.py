@@ -14,6 +14,7 @@
     │   ├── UpstreamUnavailable
     │   ├── StoreUnavailable
     │   └── BrokerUnavailable
+    ├── Busy                 over a limit just now; the very same request may be taken later
     ├── UpstreamFault        an upstream answered, but not with what it promises
     └── SolverFailed         the solver gave no answer that can be used
         └── SolverTimeout    ... within its time limit
@@ -108,6 +109,15 @@ class StoreUnavailable(Unavailable):
 
 class BrokerUnavailable(Unavailable):
     code = "broker_unavailable"
+
+
+class Busy(TrimtabError):
+    """Back-pressure: nothing is wrong with the request, there is only too much work already. Nothing was stored."""
+
+    def __init__(self, message: str, *, code: str, retry_after_seconds: float) -> None:
+        super().__init__(f"{message}; try again in {retry_after_seconds:g} s")
+        self.code = code
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UpstreamFault(TrimtabError):

@@ -221,6 +221,15 @@ class Expired:
     state: ItemState
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenWork:
+    """What is not closed yet. ``oldest_seconds``: the age of the oldest job, retried ones aside; 0 without any."""
+
+    jobs: int = 0
+    portfolios: int = 0
+    oldest_seconds: float = 0.0
+
+
 class JobStore(Protocol):
     """Jobs, frozen inputs, items and the outbox inside them. The protocol is docs/job-protocol.md.
 
@@ -263,6 +272,9 @@ class JobStore(Protocol):
         limit: int = 50,
     ) -> Sequence[Job]:
         """Newest first. No states: all of them. ``finished_since`` leaves out what is open, and what ended before."""
+
+    def open_work(self, limit: int) -> OpenWork:
+        """How much is open, and how old it is by the store's clock. Never looks at more than ``limit`` jobs."""
 
     def freeze_inputs(self, inputs: Inputs) -> Inputs:
         """J2. Insert once, first wins: the answer is what is stored."""

@@ -32,6 +32,15 @@ from tasks.services import Rules, Services
 
 log = structlog.get_logger(__name__)
 
+STOPPED = "worker_stopped"
+
+
+class HandBack(BaseException):
+    """Raised by a signal into whatever is going on: this process ends, somebody else shall work the portfolio.
+
+    No ``Exception``: it is nobody's failure, and no boundary may swallow it.
+    """
+
 
 def run_token(token: Token, services: Services, bench: Bench) -> None:
     """One Celery task: at most one portfolio.
@@ -48,7 +57,11 @@ def run_token(token: Token, services: Services, bench: Bench) -> None:
         bench.marks.flush()
         _close(token, services)
         return
-    if _work(item, token, services, bench):
+    try:
+        goes_on = _work(item, token, services, bench)
+    except HandBack:
+        goes_on = _hand_back(item, services)
+    if goes_on:
         _pass_on(token, services)
 
 
@@ -184,6 +197,13 @@ def _give_back(item: Item, outage: Unavailable, services: Services) -> None:
     if services.jobs.give_back(item.item_id, item.fence, str(outage), delay_seconds=delay):
         services.jobs.wait_job(item.job_id, str(outage), rules.outage_delay_seconds)
     log.warning("item.given_back", item=item.item_id, service=outage.service, cause=outage.cause)
+
+
+def _hand_back(item: Item, services: Services) -> bool:
+    """Of a process that is told to end. A result that was stored just before stays: then this matches nothing."""
+    services.jobs.give_back(item.item_id, item.fence, STOPPED, delay_seconds=0)
+    log.warning("item.handed_back", item=item.item_id)
+    return True
 
 
 def _fail_attempt(item: Item, error: Exception, services: Services) -> None:

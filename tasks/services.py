@@ -23,6 +23,10 @@ class Rules:
     default_parallelism: int = 4
     max_parallelism: int = 256
     max_portfolios: int = 1_000_000
+    max_open_jobs: int = 400
+    max_open_portfolios: int = 10_000_000
+    max_queue_age_seconds: float = 24 * 3600.0
+    busy_retry_seconds: float = 30.0
     max_attempts: int = 3
     lease_seconds: float = 150.0
     retry_delay_seconds: float = 2.0

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from domain.errors import Invalid, KeyReused, NotFound
+from domain.errors import Busy, Invalid, KeyReused, NotFound
 from domain.ids import JobId, ModelId, PortfolioId, SecurityId
 from domain.job import Job
 from domain.model import InvestmentModel
@@ -62,18 +62,21 @@ def submit_job(command: SubmitJob, services: Services) -> Submitted:
         NotFound: the model.
         Invalid: an empty model, no portfolios, too many, duplicate ids, parallelism or deadline out of range.
         KeyReused: the key was used with another request.
+        Busy: there is too much open work. Asked last: what can never be taken is refused for what it is, and a
+            known key is always answered. Requests of one moment may pass the limit together.
         StoreUnavailable: nothing was accepted.
     """
     known = _known_job(command, services)
     if known is not None:
         return Submitted(known, created=False)
     model = services.models.get_model(command.model_id)
-    _require_targets(model)
+    model.require_targets()
     members = _members(command, model)
     _require_members(members, model, services.rules)
     members_sha256 = _fingerprint(members)
-    services.jobs.put_members(members_sha256, members)
     job = _job(command, model, members_sha256, len(members), services)
+    _require_room(job, services)
+    services.jobs.put_members(members_sha256, members)
     stored = services.jobs.insert_job(job)
     return Submitted(_same_request(stored, command), created=True)
 
@@ -109,14 +112,6 @@ def _job(command: SubmitJob, model: InvestmentModel, members_sha256: str, n: int
     )
 
 
-def _require_targets(model: InvestmentModel) -> None:
-    if not any(position.target > 0 for position in model.positions):
-        raise Invalid(
-            f"model {model.model_id!r} has no target above 0: add positions before rebalancing to it",
-            code="empty_model",
-        )
-
-
 def _members(command: SubmitJob, model: InvestmentModel) -> tuple[Member, ...]:
     if command.portfolios is not None:
         return tuple(
@@ -143,6 +138,32 @@ def _require_members(members: Sequence[Member], model: InvestmentModel, rules: R
         raise Invalid(
             f"portfolios named more than once: {', '.join(doubled[:10])}", code="duplicate_portfolio"
         )
+
+
+def _require_room(job: Job, services: Services) -> None:
+    """Limits on what is open, from the one most likely to be met. A job larger than the limit may run alone."""
+    rules = services.rules
+    work = services.jobs.open_work(rules.max_open_jobs)
+    portfolios = work.portfolios + job.n
+    for over, code, message in (
+        (
+            work.jobs >= rules.max_open_jobs,
+            "too_many_jobs",
+            f"{work.jobs} jobs are open, and no more than {rules.max_open_jobs} may be",
+        ),
+        (
+            work.jobs > 0 and portfolios > rules.max_open_portfolios,
+            "too_many_open_portfolios",
+            f"{portfolios} portfolios would be open, and no more than {rules.max_open_portfolios} may be",
+        ),
+        (
+            work.oldest_seconds > rules.max_queue_age_seconds,
+            "queue_too_old",
+            f"the oldest job is open for {work.oldest_seconds:.0f} s, and {rules.max_queue_age_seconds:g} s is the limit",
+        ),
+    ):
+        if over:
+            raise Busy(message, code=code, retry_after_seconds=rules.busy_retry_seconds)
 
 
 def _fingerprint(members: Sequence[Member]) -> str:

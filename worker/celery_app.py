@@ -43,11 +43,15 @@ def _connect_signals(process: "WorkerProcess", settings: Settings) -> None:
         configure_logging(settings.log_level, settings.log_format)
         structlog.contextvars.clear_contextvars()
 
+    def start_child(**_sender: object) -> None:
+        start()
+        process.in_hand.in_child()
+
     def stop(**_sender: object) -> None:
         process.close()
 
     signals.setup_logging.connect(start, weak=False)
-    signals.worker_process_init.connect(start, weak=False)
+    signals.worker_process_init.connect(start_child, weak=False)
     signals.worker_process_shutdown.connect(stop, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)
 

@@ -3,7 +3,13 @@
 import signal
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from math import ceil
+from queue import Empty, SimpleQueue
+from typing import ParamSpec, TypeVar
 
 import structlog
 import uvicorn
@@ -20,6 +26,9 @@ log = structlog.get_logger(__name__)
 OPENING_THREADS = 4
 STORE_OUT_WAIT_MAX_SECONDS = 5.0
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 
 def stop_on_signals() -> threading.Event:
     """An event that SIGTERM and SIGINT set: a loop ends at its next turn, with nothing half done."""
@@ -27,6 +36,15 @@ def stop_on_signals() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def exit_on_sigterm() -> None:
+    """For the start of a process with signals of its own later: until then nothing is in hand."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def prepare_store(jobs: JobStore, stop: threading.Event) -> None:
@@ -43,10 +61,15 @@ def prepare_store(jobs: JobStore, stop: threading.Event) -> None:
             return
 
 
-def run_steward(services: Services, tick_seconds: float, stop: threading.Event) -> None:
-    """Tick until told to stop. A store that is out makes it wait, longer each time, and never ends it."""
+def run_steward(
+    services: Services, tick_seconds: float, stop: threading.Event, *, grace_seconds: float = 10.0
+) -> None:
+    """Tick until told to stop. A store that is out makes it wait, longer each time, and never ends it.
+
+    A job that is being opened when it stops gets ``grace_seconds``: what is then left undone another steward does.
+    """
     wait = tick_seconds
-    with ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="open-job") as opening:
+    with _Openings(OPENING_THREADS, grace_seconds) as opening:
         steward = Steward(services, opening)
         while not stop.wait(wait):
             try:
@@ -57,11 +80,79 @@ def run_steward(services: Services, tick_seconds: float, stop: threading.Event) 
                 log.warning("steward.store_out", error=str(error), again_in_seconds=wait)
 
 
-def serve(app: ASGIApp, settings: Settings, *, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; on the socket handed down where there is one."""
+class _Openings(Executor):
+    """A few threads that the end of the process does not wait for longer than it has time.
+
+    Those of the standard library's pool are joined at exit, and may sit in a call to an upstream that hangs.
+    """
+
+    def __init__(self, threads: int, grace_seconds: float) -> None:
+        self._grace_seconds = grace_seconds
+        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"open-job-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        future: Future[_T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except Exception as error:  # noqa: BLE001 - a future holds whatever was raised
+                future.set_exception(error)
+
+        self._waiting.put(run)
+        return future
+
+    def _run(self) -> None:
+        while (work := self._waiting.get()) is not None:
+            work()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002 - the base class's
+        """Nothing new is begun; what was begun has the grace period."""
+        with suppress(Empty):
+            while True:
+                self._waiting.get_nowait()
+        for _ in self._threads:
+            self._waiting.put(None)
+        give_up = time.monotonic() + self._grace_seconds
+        for thread in self._threads:
+            thread.join(max(give_up - time.monotonic(), 0))
+        left = [thread.name for thread in self._threads if thread.is_alive()]
+        if left:
+            log.warning("steward.left_undone", threads=left)
+
+
+def serve(
+    app: ASGIApp, settings: Settings, *, host: str, port: int, stop: threading.Event | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, and answer what came before; on the socket handed down where there is one.
+
+    ``stop`` is what `stop_on_signals` gave while the process was starting.
+    """
     server = uvicorn.Server(
-        uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, server_header=False)
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=ceil(settings.shutdown_grace_seconds),
+        )
     )
+
+    def leave(*_: object) -> None:
+        server.should_exit = True
+
+    # uvicorn has handlers of its own while it runs, and passes the signal on to these when it is done.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    server.should_exit = stop is not None and stop.is_set()
     if settings.listen_fd is None:
         server.run()
     else:

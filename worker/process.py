@@ -11,14 +11,15 @@ import structlog
 from celery import Celery
 
 from config.settings import Settings
-from domain.errors import Invalid, TrimtabError
+from domain.errors import Invalid, StoreUnavailable, TrimtabError
 from domain.ids import ModelId
 from domain.ports import Token
 from tasks.bench import Bench, FrozenJobs, Marks
-from tasks.run_token import run_token
+from tasks.run_token import HandBack, run_token
 from tasks.services import Services
 from tasks.start_scheduled import StartScheduled, start_scheduled
 from worker.container import build_services
+from worker.stopping import InHand
 
 log = structlog.get_logger(__name__)
 
@@ -43,11 +44,18 @@ class WorkerProcess:
         self._settings = settings
         self._app = app
         self._opened: _Opened | None = None
+        self.in_hand = InHand(self.close)
 
     def run_token(self, token: Token) -> None:
-        with structlog.contextvars.bound_contextvars(job=token.job_id, seat=token.seat):
-            opened = self._open()
-            run_token(token, opened.services, opened.bench)
+        """A store that is out ends the token quietly: lease and steward bring back whatever it held."""
+        with structlog.contextvars.bound_contextvars(job=token.job_id, seat=token.seat), self.in_hand.held():
+            try:
+                opened = self._open()
+                run_token(token, opened.services, opened.bench)
+            except StoreUnavailable as error:
+                log.warning("token.store_out", error=str(error))
+            except HandBack:
+                log.warning("token.interrupted")  # before or after its portfolio was in hand
 
     def start_scheduled(self, name: str, business_date: date) -> str:
         with structlog.contextvars.bound_contextvars(schedule=name, business_date=business_date.isoformat()):

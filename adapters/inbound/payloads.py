@@ -503,15 +503,17 @@ def parse_solve(body: bytes, *, max_bytes: int) -> SolveDocument:
     payload = _validated(SolvePayload, load(body, max_bytes=max_bytes), "document")
     portfolio = payload.portfolio.portfolio()
     policy = payload.policy.policy()
+    model = InvestmentModel(
+        model_id=ModelId("solve"),
+        name="solve",
+        positions=tuple(position.position() for position in payload.model.positions),
+        portfolios=(portfolio.portfolio_id,),
+        policy=policy,
+    )
+    model.require_targets()
     return SolveDocument(
         portfolio=portfolio,
-        model=InvestmentModel(
-            model_id=ModelId("solve"),
-            name="solve",
-            positions=tuple(position.position() for position in payload.model.positions),
-            portfolios=(portfolio.portfolio_id,),
-            policy=policy,
-        ),
+        model=model,
         prices={SecurityId(security_id): price for security_id, price in payload.prices.items()},
         policy=policy,
     )

@@ -20,12 +20,14 @@ from redis.exceptions import RedisError, ResponseError
 
 from adapters.inbound.payloads import parse_request
 from adapters.inbound.strict_json import printable
-from domain.errors import BrokerUnavailable, Invalid, TrimtabError, Unavailable
+from domain.errors import BrokerUnavailable, Busy, Invalid, TrimtabError, Unavailable
 from tasks.submit_job import SubmitJob, Submitted
 
 _log = structlog.get_logger(__name__)
 
 DATA = b"data"
+
+_HELD_AT_MOST = 1000
 
 _AnswerT = TypeVar("_AnswerT")
 
@@ -75,13 +77,13 @@ class RequestStream:
         self._claim_at = monotonic()
 
     def run(self, stop: threading.Event) -> None:
-        """Consume until ``stop`` is set. An outage is waited for, with growing pauses, whatever it lasts."""
+        """Consume until ``stop`` is set. An outage, or too much work, is waited for, with growing pauses."""
         delay = self._options.first_delay_seconds
         while not stop.is_set():
             try:
                 self.consume_once(stop)
-            except Unavailable as outage:
-                _log.warning("requests_waiting", cause=str(outage), seconds=delay)
+            except (Unavailable, Busy) as cause:
+                _log.warning("requests_waiting", code=cause.code, cause=str(cause), seconds=delay)
                 stop.wait(delay)
                 delay = min(2 * delay, self._options.max_delay_seconds)
             else:
@@ -94,6 +96,7 @@ class RequestStream:
         Raises:
             BrokerUnavailable: Redis is out; nothing was lost.
             Unavailable: the store is out; the entries in hand stay pending.
+            Busy: over a limit; likewise, and no more are read: the stream itself is the queue.
         """
         owed, self._owes = self._owes, True  # until the round has ended well
         handled = 0
@@ -109,12 +112,24 @@ class RequestStream:
     def _leave(self) -> None:
         """Take our name out of the group, so that restarts leave no list of the dead behind.
 
-        Only with nothing in hand: deleting a consumer forgets what it holds, and then nobody would claim it.
+        Only with nothing in hand: deleting a consumer forgets what it holds, and then nobody would claim it. What
+        is in hand is made as old as a dead consumer's, so that the next look of any other takes it over.
         """
         stream, group, consumer = self._options.stream, self._options.group, self._options.consumer
         try:
-            if not self._client.xpending_range(stream, group, "-", "+", 1, consumername=consumer):
+            held = self._client.xpending_range(stream, group, "-", "+", _HELD_AT_MOST, consumername=consumer)
+            if not held:
                 self._client.xgroup_delconsumer(stream, group, consumer)
+                return
+            self._client.xclaim(
+                stream,
+                group,
+                consumer,
+                min_idle_time=0,
+                message_ids=[entry["message_id"] for entry in held],
+                idle=int(self._options.claim_idle_seconds * 1000),
+                justid=True,
+            )
         except RedisError as error:
             _log.warning("requests_left_name", consumer=consumer, cause=str(error))
 
@@ -196,7 +211,7 @@ class RequestStream:
         entry_id, fields = entry
         try:
             job = self._submit(self._command(entry_id, fields)).job
-        except Unavailable:
+        except (Unavailable, Busy):
             raise
         except Invalid as error:
             self._bury(entry, error.code, str(error), error.details)

@@ -14,7 +14,7 @@ from domain.errors import Invalid, NotFound, StoreUnavailable
 from domain.ids import ItemId, JobId, ModelId
 from domain.item import DECIDED_STATES, ITEM_MOVES, Item, ItemState, Out
 from domain.job import JOB_MOVES, Inputs, Job, JobState
-from domain.ports import ClaimMiss, Member
+from domain.ports import ClaimMiss, Member, OpenWork
 from tests.support import builders
 from tests.support.claimers import claim_in_forked_children, claim_once, together, work_off
 from tests.support.lives import (
@@ -170,6 +170,39 @@ def test_jobs_are_listed_newest_first_by_state_and_model_and_in_pages(store: Sto
     }
     assert list(store.list_jobs(offset=2, limit=2)) == newest_first[2:4]
     assert store.list_jobs(limit=0) == []
+
+
+# ------------------------------------------------------------------------------------------------ open work
+
+
+def test_an_empty_store_has_no_open_work(store: Store) -> None:
+    assert store.open_work(10) == OpenWork(jobs=0, portfolios=0, oldest_seconds=0.0)
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_open_work_is_what_is_not_closed(store: Store, state: JobState) -> None:
+    expected = 0 if state.closed else 1
+    job_in(store, state)
+    work = store.open_work(10)
+    assert (work.jobs, work.portfolios) == (expected, expected)
+
+
+def test_open_work_adds_up_portfolios_and_never_looks_at_more_jobs_than_asked(store: Store) -> None:
+    for number in range(5):
+        store.insert_job(job(f"job-{number}", n=1000))
+    assert (store.open_work(10).jobs, store.open_work(10).portfolios) == (5, 5000)
+    assert (store.open_work(3).jobs, store.open_work(3).portfolios) == (3, 3000)
+
+
+def test_open_work_is_as_old_as_its_oldest_job_but_a_retry_makes_nothing_old(store: Store) -> None:
+    retried = job_in(store, JobState.REOPENING)
+    assert store.open_work(10).oldest_seconds == 0
+    oldest = store.insert_job(job("job-first"))
+    store.insert_job(job("job-second"))
+    age = store.open_work(10).oldest_seconds
+    assert 0 <= age <= -seconds_from(store, oldest.created_at)
+    assert store.open_work(10).jobs == 3
+    assert retried.gen == 1
 
 
 @pytest.mark.parametrize("page", [{"limit": -1}, {"offset": -1}])

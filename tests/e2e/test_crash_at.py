@@ -5,13 +5,13 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.stacks import Api, short_stack
+from tests.support.stacks import SHORT, Api, short_stack
 from tests.support.waiting import eventually
 from worker.redis_client import redis_client
 from worker.stack import Stack
@@ -19,6 +19,9 @@ from worker.stack import Stack
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 PORTFOLIOS = 12
+HEALING_SECONDS = 5.0
+# A worker's child is replaced by its pool; the others are started again by whoever watches them, here on a busy machine.
+BOOT_SECONDS = {"worker-1": 0.0, "steward": 15.0, "api": 15.0, "requests": 15.0}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def supervised(stack: Stack, look: Callable[[], Any]) -> Any:
 
 
 def posted(stack: Stack, api: Api, key: str) -> str:
-    job = eventually(lambda: supervised(stack, lambda: api.submit(key, parallelism=2)), bool, seconds=30)
+    job = eventually(lambda: supervised(stack, lambda: api.submit(key, parallelism=2)), bool, seconds=60)
     return str(job["job_id"])
 
 
@@ -60,7 +63,7 @@ def streamed(stack: Stack, api: Api, key: str) -> str:
     jobs = eventually(
         lambda: supervised(stack, api.jobs),
         lambda jobs: jobs is not None and any(job["key"] == key for job in jobs),
-        seconds=30,
+        seconds=60,
     )
     return next(str(job["job_id"]) for job in jobs if job["key"] == key)
 
@@ -71,11 +74,16 @@ def streamed(stack: Stack, api: Api, key: str) -> str:
         ("api", "after.insert_job", posted),
         ("requests", "before.ack", streamed),
         ("steward", "after.start_job", posted),
-        ("worker-1", "after.finish:2", posted),
+        ("worker-1", "after.claim:2", posted),
     ],
 )
 def test_a_part_that_dies_at_its_point_is_healed_by_the_others_and_its_next_life(
-    stack: Stack, api: Api, part: str, point: str, asked: Callable[[Stack, Api, str], str]
+    stack: Stack,
+    api: Api,
+    part: str,
+    point: str,
+    asked: Callable[[Stack, Api, str], str],
+    record_property: Callable[[str, object], None],
 ) -> None:
     os.killpg(stack.child(part).process.pid, signal.SIGKILL)
     stack.restart(part, crash_at=point, crash_once="true")
@@ -87,7 +95,10 @@ def test_a_part_that_dies_at_its_point_is_healed_by_the_others_and_its_next_life
         seconds=60,
     )
 
-    assert (Path(stack.state_dir) / f"crashed-at.{point.replace(':', '.')}").exists()
+    died_at = (stack.state_dir / f"crashed-at.{point.replace(':', '.')}").stat().st_mtime
+    healed = datetime.fromisoformat(job["finished_at"]).timestamp() - died_at
+    record_property(f"seconds from {point} to the end of the job", round(healed, 1))
+    assert healed < float(SHORT["lease_seconds"]) + HEALING_SECONDS + BOOT_SECONDS[part]
     assert (job["state"], sum(job["counts"].values())) == ("done", PORTFOLIOS)
     ids = sorted(item["item_id"] for item in api.items(job_id))
     assert len(set(ids)) == PORTFOLIOS

@@ -37,9 +37,9 @@ CHAINS = {
     "opening": _both_sides(
         *("prepare", "put_members", "insert_job", "ack", "freeze_inputs", "insert_items", "start_job", "send")
     ),
-    "outage, cancel": (
-        *_both_sides("give_back", "wait_job", "probed_job", "stop_job", "sweep_items"),
-        *_both_sides("expire_items", "wake_items", "note_healing"),
+    "cancel, healing": _both_sides("stop_job", "sweep_items", "expire_items", "wake_items", "note_healing"),
+    "outage": (
+        *_both_sides("give_back", "wait_job", "probed_job"),
         "before.resume_job",  # after it nothing is left to probe for
     ),
     "one portfolio": (

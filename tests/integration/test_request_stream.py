@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,8 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from adapters.inbound.request_stream import RequestStream, RequestStreamOptions
-from domain.errors import BrokerUnavailable, StoreUnavailable
+from domain.errors import BrokerUnavailable, Busy, StoreUnavailable
+from tasks.services import Rules
 from tasks.submit_job import SubmitJob, Submitted, submit_job
 from tests.support import servers
 from tests.support.front_desk import MODEL_ID, FrontDesk
@@ -345,6 +347,31 @@ def test_the_loop_outlives_a_store_outage_without_spinning(
     assert all(gap >= wanted for gap, wanted in zip(gaps, (0.05, 0.1, 0.1), strict=True))
 
 
+def test_over_a_limit_entries_wait_in_their_order_and_none_is_set_aside(
+    client: "Redis", desk: FrontDesk, consume: Callable[..., RequestStream]
+) -> None:
+    rules = Rules(max_open_jobs=1, busy_retry_seconds=0.01)
+    submit = partial(submit_job, services=replace(desk.services, rules=rules))
+    stream = consume(submit=submit, batch=2)
+    added = [add(client) for _ in range(4)]
+    for _ in range(3):  # however often it is tried
+        with pytest.raises(Busy):
+            stream.consume_once(NEVER)
+    assert keys(desk) == {added[0]}
+    assert (pending(client), client.xlen(STREAM), client.exists(DEAD)) == (1, 3, 0)
+
+    with Running(consume("two", submit=submit, claim_idle_seconds=0.0, first_delay_seconds=0.01)):
+        for number, entry_id in enumerate(added, start=1):
+            jobs = eventually(desk.store.list_jobs, lambda jobs, n=number: len(jobs) == n)  # type: ignore[misc]
+            assert jobs[0].key == entry_id
+            desk.start(jobs[0].job_id)
+            for _ in range(jobs[0].n):
+                desk.finish_one(jobs[0].job_id, b"{}")
+            desk.store.close_job(jobs[0].job_id, 0)
+        eventually(lambda: client.xlen(STREAM), lambda left: left == 0)
+    assert client.exists(DEAD) == 0
+
+
 def consumers(client: "Redis") -> list[str]:
     answer: Any = client.xinfo_consumers(STREAM, GROUP)
     return [bytes(consumer["name"]).decode() for consumer in answer]
@@ -372,6 +399,21 @@ def test_a_consumer_that_stops_with_something_in_hand_keeps_its_name(
     desk.outage.out = False
     consume("holding").consume_once(NEVER)
     assert keys(desk) == {entry_id}
+
+
+def test_what_a_stopped_consumer_had_in_hand_is_taken_over_at_once(
+    client: "Redis", desk: FrontDesk, consume: Callable[..., RequestStream]
+) -> None:
+    desk.outage.out = True
+    with Running(consume("stopping")):
+        entry_id = add(client)
+        eventually(lambda: pending(client), lambda found: found == 1)
+    desk.outage.out = False
+
+    consume("next").consume_once(NEVER)
+
+    assert keys(desk) == {entry_id}
+    assert pending(client) == 0
 
 
 def test_a_stream_of_another_kind_is_an_outage_not_a_crash(

@@ -246,7 +246,7 @@ def _second_request() -> SubmitJob:
 
 def _rules(lease_seconds: float) -> Rules:
     return Rules(
-        max_attempts=2,
+        max_attempts=4,
         lease_seconds=lease_seconds,
         retry_delay_seconds=0.001,
         outage_delay_seconds=0.001,

@@ -1,6 +1,6 @@
 """Real stacks for end-to-end tests: the same processes as `trimtab up`, with short leases."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,18 @@ SHORT = {
 }
 
 
-def short_stack(state_dir: Path, *, portfolios: int = 20, workers: int = 1, **settings: str) -> Stack:
+def short_stack(
+    state_dir: Path,
+    *,
+    portfolios: int = 20,
+    workers: int = 1,
+    settings: Mapping[str, str] | None = None,
+    **more: str,
+) -> Stack:
     return Stack(
         state_dir=state_dir,
         book=BookOptions(portfolios=portfolios, securities=8, seed=3, prices=None),
-        settings={**SHORT, **settings},
+        settings={**SHORT, **(settings or {}), **more},
         workers=workers,
     )
 
@@ -90,6 +97,13 @@ class Api:
 
     def finished(self, job_id: str, *, seconds: float = 60) -> dict[str, Any]:
         return self.until(job_id, lambda job: job["finished_at"] is not None, seconds=seconds)
+
+    def cancel_all(self) -> None:
+        """Leave no job open."""
+        for job in self.jobs():
+            if job["finished_at"] is None:
+                self._client.post(f"/jobs/{job['job_id']}/cancel").raise_for_status()
+                self.finished(job["job_id"], seconds=15)
 
     def faults(self, **faults: Any) -> None:
         self._sandbox.put("/sandbox/faults", json=faults).raise_for_status()

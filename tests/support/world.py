@@ -57,12 +57,9 @@ class FakeUpstreams:
     out: bool = False
     broken: dict[PortfolioId, Exception] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
-    surprises: list[Exception] = field(default_factory=list)  # what the next calls for prices raise
 
     def prices(self) -> Mapping[str, Decimal]:
         self._call("prices")
-        if self.surprises:
-            raise self.surprises.pop()
         return self.by_ticker
 
     def tickers(self, wanted: Iterable[SecurityId]) -> Mapping[SecurityId, str]:

@@ -26,7 +26,7 @@ from domain.item import ItemState
 from domain.job import Job
 from domain.ports import JobStore, Solver
 from domain.problem import Problem, SolverAnswer
-from tasks.services import Services
+from tasks.services import Rules, Services
 from tests.support import builders
 from tests.support.front_desk import MODEL_ID, FrontDesk
 
@@ -342,6 +342,20 @@ def stepping(wiring: FakeWiring, desk: FrontDesk) -> Stepping:
     store = Stepping(desk)
     wiring.given = replace(desk.services, jobs=cast("JobStore", store))
     return store
+
+
+def test_over_a_limit_submit_says_so_in_one_line_and_when_to_come_back(
+    run: Callable[..., Result], wiring: FakeWiring, desk: FrontDesk
+) -> None:
+    wiring.given = replace(desk.services, rules=Rules(max_open_jobs=1, busy_retry_seconds=20))
+    assert run("submit", "--model", MODEL_ID).exit_code == 0
+
+    answer = run("submit", "--model", MODEL_ID)
+
+    assert answer.exit_code == 2
+    assert answer.stderr.splitlines() == [
+        "error: 1 jobs are open, and no more than 1 may be; try again in 20 s"
+    ]
 
 
 def test_a_watched_job_is_followed_to_its_end(run: Callable[..., Result], stepping: Stepping) -> None:

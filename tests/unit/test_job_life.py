@@ -1,7 +1,7 @@
 """A job from request to published order sets, with every part real but the world outside."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.stores.open import Store
 from domain.errors import Invalid, KeyReused, NotFound, StoreUnavailable, UpstreamFault, UpstreamUnavailable
@@ -561,15 +562,22 @@ def test_an_upstream_out_at_the_start_keeps_the_job_accepted_and_says_so(world: 
     assert dict(world.finish(job).counts) == {"traded": 2}
 
 
-def test_an_error_nobody_foresaw_while_opening_is_told_and_the_job_is_tried_again(world: World) -> None:
+def test_a_bug_at_the_start_is_told_on_the_job_and_in_the_log(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.book(2)
-    world.upstreams.surprises.append(ZeroDivisionError("oops"))
-    job = world.submit()
 
-    world.tick()
+    def broken() -> Mapping[str, Decimal]:
+        raise TypeError("a bug")
+
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(world.upstreams, "prices", broken)
+        job = world.submit()
+        world.tick(3)
 
     assert world.job(job).state is JobState.ACCEPTED
-    assert world.job(job).reason == "internal_error: oops"
+    assert world.job(job).reason == "internal_error: TypeError: a bug"
+    assert {entry["event"] for entry in logs if entry["log_level"] == "error"} == {"job.open_failed"}
     assert dict(world.finish(job).counts) == {"traded": 2}
 
 

@@ -10,6 +10,8 @@ from worker.loops import prepare_store, serve, stop_on_signals
 
 def run(settings: Settings) -> None:
     with build_services(settings, create_sending_app(settings)) as services:
-        prepare_store(services.jobs, stop_on_signals())
+        stop = stop_on_signals()
+        prepare_store(services.jobs, stop)
         options = ApiOptions(version=__version__, max_body_size=settings.max_body_bytes)
-        serve(create_app(services, options), settings, host=settings.api_host, port=settings.api_port)
+        app = create_app(services, options)
+        serve(app, settings, host=settings.api_host, port=settings.api_port, stop=stop)

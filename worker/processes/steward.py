@@ -10,4 +10,9 @@ def run(settings: Settings) -> None:
     stop = stop_on_signals()
     with build_services(settings, create_sending_app(settings)) as services:
         prepare_store(services.jobs, stop)
-        run_steward(services, settings.steward_tick_seconds, stop)
+        run_steward(
+            services,
+            settings.steward_tick_seconds,
+            stop,
+            grace_seconds=settings.shutdown_grace_seconds,
+        )

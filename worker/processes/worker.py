@@ -1,23 +1,81 @@
 """Celery's own worker. Each child opens its clients after the fork."""
 
+import os
 import threading
+import uuid
+import warnings
+
+import structlog
+from celery import signals
+from celery.apps.worker import Worker
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 import adapters.solver.cvxpy_solver  # noqa: F401 - before the fork, so that the children share its memory
 from config.settings import Settings
+from worker import __version__
 from worker.celery_app import create_sending_app, create_worker_app
 from worker.container import build_services
-from worker.loops import prepare_store
+from worker.loops import exit_on_sigterm, prepare_store
+from worker.stopping import Countdown
+
+log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> None:
+    exit_on_sigterm()
     with build_services(settings, create_sending_app(settings)) as services:
         prepare_store(services.jobs, threading.Event())
-    arguments = [
-        "--loglevel",
-        "WARNING",
-        "--without-gossip",
-        "--without-mingle",
-        "--queues",
-        settings.task_queue,
-    ]
-    create_worker_app(settings).worker_main(["worker", *arguments])
+    app = create_worker_app(settings)
+    _tell_of_life_and_death(settings)
+    _keep_warnings_short()
+    app.start(
+        [
+            "--quiet",  # the banner is art for a terminal; `worker.started` says it in a line
+            "worker",
+            *("--loglevel", "WARNING"),
+            "--without-gossip",
+            "--without-mingle",
+            *("--queues", settings.task_queue),
+            *("--hostname", node_name()),
+        ]
+    )
+
+
+def node_name() -> str:
+    """Of this very process: Celery warns of, and mixes up, two nodes of one name; a pid alone is 1 in a container."""
+    return f"trimtab-{os.getpid()}-{uuid.uuid4().hex[:6]}@%h"
+
+
+def _tell_of_life_and_death(settings: Settings) -> None:
+    countdown = Countdown(settings.shutdown_grace_seconds)
+    known: dict[str, Worker] = {}
+
+    def made(sender: str, instance: Worker, **_more: object) -> None:
+        known[sender] = instance
+
+    def ready(sender: object, **_more: object) -> None:  # noqa: ARG001 - Celery's signature
+        for node in known:
+            log.info(
+                "worker.started",
+                node=node,
+                version=__version__,
+                pool=settings.worker_pool,
+                concurrency=settings.worker_concurrency,
+                queue=settings.task_queue,
+                task_events=settings.task_events,
+            )
+
+    def stopping(sender: str, **_more: object) -> None:
+        countdown.start(sender, known[sender])
+
+    signals.celeryd_after_setup.connect(made, weak=False)
+    signals.worker_ready.connect(ready, weak=False)
+    signals.worker_shutting_down.connect(stopping, weak=False)
+
+
+def _keep_warnings_short() -> None:
+    """Celery warns of a root user in seven lines, and at each lost connection of a default that we have set."""
+    for told in (SecurityWarning, CPendingDeprecationWarning):
+        warnings.filterwarnings("ignore", category=told)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        log.warning("worker.runs_as_root", advice="give it a user of its own; the image has one")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import structlog
@@ -14,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from adapters.inbound.api.options import ApiOptions
 from adapters.inbound.strict_json import TOO_LARGE, printable
-from domain.errors import Conflict, Invalid, NotFound, TrimtabError, Unavailable, UpstreamFault
+from domain.errors import Busy, Conflict, Invalid, NotFound, TrimtabError, Unavailable, UpstreamFault
 from domain.ports import Clock
 
 _log = structlog.get_logger(__name__)
@@ -39,6 +40,7 @@ STATUSES: Mapping[type[TrimtabError], HTTPStatus] = {
     Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    Busy: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     UpstreamFault: HTTPStatus.BAD_GATEWAY,
     TrimtabError: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -120,10 +122,12 @@ class ErrorWriter:
             str(error),
             correlation_id=request.state.correlation_id,
             details=error.details if isinstance(error, Invalid) else (),
-            headers=self._retry_after(status),
+            headers=self._retry_after(error, status),
         )
 
-    def _retry_after(self, status: HTTPStatus) -> Mapping[str, str]:
+    def _retry_after(self, error: TrimtabError, status: HTTPStatus) -> Mapping[str, str]:
+        if isinstance(error, Busy):
+            return {"Retry-After": str(ceil(error.retry_after_seconds))}
         if status is not HTTPStatus.SERVICE_UNAVAILABLE:
             return {}
         return {"Retry-After": str(self._options.retry_after_seconds)}

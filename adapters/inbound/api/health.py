@@ -100,8 +100,9 @@ def health_router(services: Services, options: ApiOptions, errors: ErrorWriter) 
     router = APIRouter(prefix="/health", tags=["health"])
     board = HealthBoard((*standard_parts(services), *options.parts), services.clock)
 
+    # On the event loop: the threads may all be waiting for a store that is out, which no restart would mend.
     @router.get("/live", summary="The process answers")
-    def live() -> LiveAnswer:
+    async def live() -> LiveAnswer:
         return LiveAnswer()
 
     @router.get(

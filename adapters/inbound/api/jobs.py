@@ -36,6 +36,7 @@ _POST = responses(
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 ) | {int(HTTPStatus.OK): {"model": JobAnswer, "description": "The key was known: the job posted before"}}
 

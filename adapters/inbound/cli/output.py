@@ -14,6 +14,7 @@ from rich.table import Table
 
 from domain.errors import (
     BrokerUnavailable,
+    Busy,
     Invalid,
     KeyReused,
     NotFound,
@@ -40,8 +41,9 @@ class Exit(IntEnum):
 
 
 _REMEDIES: Mapping[type[TrimtabError], str] = {
-    Invalid: "",  # these two say in their message what must be otherwise
+    Invalid: "",  # these three say in their message what must be otherwise
     NotFound: "",
+    Busy: "",
     KeyReused: "take another --key, or send the very same request again",
     UpstreamUnavailable: "'trimtab doctor' shows what is out",
     BrokerUnavailable: "start one ('trimtab up'), or set TRIMTAB_BROKER_URL; 'trimtab doctor' checks every part",

@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+import pymongo
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
@@ -29,9 +30,10 @@ from domain.errors import NotFound
 from domain.ids import JobId, ModelId
 from domain.item import ItemState
 from domain.job import ALL_FAILED, JOB_MOVES, OPEN, Inputs, Job, JobState, Retry
-from domain.ports import Member
+from domain.ports import Member, OpenWork
 
 _CHUNKS_A_WRITE = 4
+_PING_SECONDS = 3.0  # whoever asks wants to know whether it answers now
 _NOT_WAITING = {"reason": None, "probe_at": None, "probes": 0}
 _BORN: Mapping[str, object] = {
     "state": JobState.ACCEPTED.value,
@@ -45,6 +47,13 @@ _BORN: Mapping[str, object] = {
     "finished_at": None,
     **_NOT_WAITING,
 }
+# A retried job is as old as its first run, which says nothing about the queue.
+_OPEN_WORK: Mapping[str, object] = {
+    "_id": None,
+    "jobs": {"$sum": 1},
+    "portfolios": {"$sum": "$n"},
+    "oldest": {"$min": {"$cond": [{"$eq": ["$gen", 0]}, "$created_at", None]}},
+}
 
 
 class MongoJobs:
@@ -57,7 +66,7 @@ class MongoJobs:
             create_indexes(db)
 
     def ping(self) -> None:
-        with self._mongo.open() as db:
+        with self._mongo.open() as db, pymongo.timeout(_PING_SECONDS):
             db.database.command("ping")
 
     def now(self) -> datetime:
@@ -132,6 +141,20 @@ class MongoJobs:
         with self._mongo.open() as db:
             found = list(db.jobs.find(matching).sort(newest).skip(offset).limit(limit))
         return [_job(document) for document in found]
+
+    def open_work(self, limit: int) -> OpenWork:
+        pipeline: list[Document] = [
+            {"$match": {"state": {"$in": sorted(OPEN)}}},
+            {"$limit": limit},
+            {"$group": _OPEN_WORK},
+        ]
+        with self._mongo.open() as db:
+            found = next(iter(db.jobs.aggregate(pipeline)), None)
+            if found is None:
+                return OpenWork()
+            oldest = found.pop("oldest")
+            age = 0.0 if oldest is None else (db.now() - oldest).total_seconds()
+        return OpenWork(jobs=found["jobs"], portfolios=found["portfolios"], oldest_seconds=max(age, 0.0))
 
     def freeze_inputs(self, inputs: Inputs) -> Inputs:
         document = {"_id": inputs.job_id, "snapshot": inputs.snapshot, "sha256": inputs.sha256}

@@ -23,8 +23,8 @@ from adapters.stores.sqlite.schema import TABLES, statement
 from domain.errors import NotFound
 from domain.ids import JobId, ModelId
 from domain.item import ItemState
-from domain.job import ALL_FAILED, Inputs, Job, JobState, Retry
-from domain.ports import Member
+from domain.job import ALL_FAILED, OPEN, Inputs, Job, JobState, Retry
+from domain.ports import Member, OpenWork
 
 _TIMES = ("probe_at", "created_at", "started_at", "finished_at")
 _CHUNKS_A_WRITE = 4  # other writers get their turn between
@@ -32,6 +32,12 @@ _CHUNKS_A_WRITE = 4  # other writers get their turn between
 _INSERT = statement(
     "INSERT INTO jobs (job_id, model_id, n, parallelism, spec, state, created_at)"
     " VALUES (:job_id, :model_id, :n, :parallelism, :spec, :state, {NOW}) ON CONFLICT (job_id) DO NOTHING"
+)
+# A retried job is as old as its first run, which says nothing about the queue.
+_OPEN_WORK = statement(
+    "SELECT count(*) AS jobs, coalesce(sum(n), 0) AS portfolios,"
+    " coalesce({NOW} - min(CASE gen WHEN 0 THEN created_at END), 0) AS age"
+    " FROM (SELECT n, gen, created_at FROM jobs WHERE state IN (SELECT value FROM json_each(?)) LIMIT ?)"
 )
 # Why it waited is over once it runs.
 _START = statement(
@@ -153,6 +159,13 @@ class SqliteJobs:
                 {**values, "limit": limit, "offset": offset},
             ).fetchall()
         return [_job(row) for row in rows]
+
+    def open_work(self, limit: int) -> OpenWork:
+        with self._database.read() as db:
+            row = db.execute(_OPEN_WORK, (json.dumps(sorted(OPEN)), limit)).fetchone()
+        return OpenWork(
+            jobs=row["jobs"], portfolios=row["portfolios"], oldest_seconds=max(row["age"], 0) / 1000
+        )
 
     def freeze_inputs(self, inputs: Inputs) -> Inputs:
         with self._database.write() as db:
