@@ -57,6 +57,10 @@ class WorkerProcess:
                 log.warning("token.interrupted")  # before or after its portfolio was in hand
 
     def start_scheduled(self, name: str) -> str:
+        with self.in_hand.held(can_hand_back=False):
+            return self._start_scheduled(name)
+
+    def _start_scheduled(self, name: str) -> str:
         services = self._open().services
         schedule = next((one for one in self._settings.schedules if one.name == name), None)
         if schedule is None:
