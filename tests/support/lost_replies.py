@@ -57,6 +57,7 @@ READS = frozenset(
         "list_items",
         "count_items",
         "get_note",
+        "open_work",
     }
 )
 
