@@ -15,7 +15,7 @@ def _options() -> Options:
     parser.add_argument("--kills", type=int, default=40, help="processes to kill; they end with the job")
     parser.add_argument("--portfolios", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1, help="of the book and of what is killed when")
-    parser.add_argument("--seconds", type=float, default=600.0, help="no kill after this long")
+    parser.add_argument("--seconds", type=float, default=1800.0, help="no kill after this long")
     parser.add_argument(
         "--store",
         default="sqlite",

@@ -26,7 +26,7 @@ from worker.stack import Stack
 PARALLELISM: Final = 3  # below the four children: the seats are the bound, not the processes
 SECURITIES: Final = 20
 CALM_SECONDS: Final = 300.0
-HEALING_SECONDS: Final = 120.0
+HEALING_SECONDS: Final = 300.0
 LOOK_EVERY: Final = 0.03
 # The slower the upstream, the longer the job: long enough for its kills, and short of a time-out.
 SECONDS_A_KILL: Final = 0.7

@@ -108,3 +108,21 @@ def test_the_marker_is_of_the_stack_and_of_the_point(tmp_path: Path) -> None:
     settings = load_settings(state_dir=tmp_path, crash_at="after.publish:3", crash_once=True)
 
     assert marker_of(settings) == tmp_path / "crashed-at.after.publish.3"
+
+
+def test_the_acknowledgements_of_the_request_stream_go_through_the_watch() -> None:
+    class Pipeline:
+        def execute(self) -> str:
+            return "acknowledged"
+
+    class Client:
+        name = "a client"
+
+        def pipeline(self, *, transaction: bool) -> Pipeline:
+            assert transaction
+            return Pipeline()
+
+    watched = watch_requests(Client(), CrashPoint.parse("after.ack:3"))
+
+    assert watched.name == "a client"
+    assert [watched.pipeline(transaction=True).execute() for _ in range(2)] == ["acknowledged"] * 2
