@@ -1,7 +1,12 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint types fmt lock clean
+.PHONY: help demo test fast chaos lint types fmt lock clean
 
 PYTHON ?= python3
+KILLS ?= 40
+PORTFOLIOS ?= 200
+SEED ?= 1
+SECONDS ?= 600
+STORE ?= sqlite
 BIN := .venv/bin
 ARGS ?=
 
@@ -16,6 +21,9 @@ test: .venv/dev.stamp ## every test, with branch coverage and its floor; ARGS go
 
 fast: .venv/dev.stamp ## unit and property tests: no server, no process
 	$(BIN)/python -m pytest tests/unit tests/property $(ARGS)
+
+chaos: .venv/dev.stamp ## kill everything at random; KILLS=300 PORTFOLIOS=1000 SEED=1 SECONDS=900 STORE=sqlite|mongodb|URL
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) --portfolios $(PORTFOLIOS) --seed $(SEED) --seconds $(SECONDS) --store '$(STORE)' $(ARGS)
 
 lint: .venv/dev.stamp ## style, imports between layers, dependencies, spelling, compose file
 	$(BIN)/ruff check .

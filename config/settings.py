@@ -2,10 +2,19 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 STACK_FILE = "stack.json"
@@ -25,6 +34,17 @@ class Schedule(BaseModel):
     cron: Annotated[str, Field(description="five fields: minute hour day-of-month month day-of-week")]
     parallelism: int | None = None
     policy: dict[str, Any] = {}
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, cron: str) -> str:
+        from celery.schedules import ParseException, crontab  # noqa: PLC0415 - only who has schedules pays for it
+
+        try:
+            crontab.from_string(cron)
+        except (ParseException, ValueError) as error:
+            raise ValueError(f"{cron!r} is no cron line of five fields: {error}") from None
+        return cron
 
 
 class Settings(BaseSettings):
@@ -78,6 +98,7 @@ class Settings(BaseSettings):
     due_after_seconds: Seconds = 10.0
     lost_token_seconds: Seconds = 3.0
     default_deadline_seconds: Seconds = 6 * 3600.0
+    republish_window_seconds: Annotated[float, Field(gt=0, le=14 * 24 * 3600)] = 24 * 3600.0
     stated_value_low: float = 0.85
     stated_value_high: float = 1.05
     steward_tick_seconds: Seconds = 0.2
@@ -106,10 +127,25 @@ class Settings(BaseSettings):
     requests_stream: str = "trimtab.requests"
     task_queue: str = "trimtab.run"
 
+    # -- dying on purpose (docs/reliability.md): also read without the prefix
+    crash_at: Annotated[str, Field(validation_alias=AliasChoices("crash_at", f"{PREFIX}crash_at"))] = (
+        ""  # a point of worker/crash_points.py, and ":n" for the n-th time
+    )
+    crash_once: bool = False  # not again once a process of this state directory died there
+
     # -- the rest
     schedules: tuple[Schedule, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+
+    @field_validator("schedules")
+    @classmethod
+    def _names_once(cls, schedules: tuple[Schedule, ...]) -> tuple[Schedule, ...]:
+        """The name is the run key: of two schedules that share it one would never run."""
+        doubled = sorted(name for name, times in Counter(one.name for one in schedules).items() if times > 1)
+        if doubled:
+            raise ValueError(f"more than one schedule is named {', '.join(doubled)}")
+        return schedules
 
     @model_validator(mode="after")
     def _lease_is_longest(self) -> "Settings":

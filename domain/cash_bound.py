@@ -26,7 +26,7 @@ Bounds are rounded up in integers, never down: nothing here depends on a float.
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, zip_longest
 
 import numpy as np
@@ -38,6 +38,10 @@ from domain.problem import IntArray, IntType, Problem, int_type
 DEFAULT_MAX_NODES = 300_000
 _INT64_SAFE = 2**62
 _WORTH_A_FILL = 200  # states
+# Bits of a sum, in the greatest unit all weights are multiples of: many securities reach any sum of few bits.
+_FEW_BITS = 2**16
+_MANY_BITS = 2**23
+_MANY_BITS_TOGETHER = 2**26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,6 +110,10 @@ class _Piece:
     def cost(self) -> int:
         return self.count * self.unit_cost
 
+    def loss_at(self, rate: "_Piece") -> int:
+        """Its cost less what its weight costs at the rate of another piece, times that one's unit weight."""
+        return self.cost * rate.unit_weight - self.weight * rate.unit_cost
+
 
 def _pieces(problem: Problem, best: IntArray, excess: int) -> list[_Piece]:
     """All pieces in order of cost per weight; among equals the heavy ones first, so that light ones fill the rest."""
@@ -172,13 +180,13 @@ class _Search:
             raise ValueError("no whole shares within their windows keep to the budget")
         self._pieces = pieces
         # Weights are multiples of one number and costs of another: so are the sums that matter.
-        unit = math.gcd(*(piece.unit_weight for piece in pieces))
-        self._excess = -(-excess // unit) * unit
+        self._unit = math.gcd(*(piece.unit_weight for piece in pieces))
+        self._excess = -(-excess // self._unit) * self._unit
         self._step = max(1, math.gcd(*(piece.unit_cost for piece in pieces)))
         self._best = known
         self._max_nodes = max_nodes
         self._layers: list[_Layer] = []
-        self._found: _Found | None = None
+        self._found: _Found | list[_Piece] | None = None
 
         self._break = bisect_left(weights, self._excess) - 1
         self._missing = self._excess - weights[self._break]
@@ -190,17 +198,51 @@ class _Search:
     def run(self) -> None:
         """Let the states grow until none is left or there are too many."""
         self._fill(-1, 0, self._missing, self._cost, range(self._break, len(self._pieces)))
+        for bits in (_FEW_BITS, _MANY_BITS):
+            if self.lower_bound < self._best:
+                self._fill_flat(bits)
         left_alive = self._grow(self._core()) if self.lower_bound < self._best else None
         if left_alive is None:
             self.lower_bound = self._best
         else:
             self.lower_bound = min(self._best, max(self.lower_bound, self._rounded(left_alive)))
 
+    def _fill_flat(self, bits: int) -> None:
+        """Where all pieces from the break on have one rate, only their sum matters: find the best one there is.
+
+        Every choice that takes all pieces of a better rate costs what its weight costs, so the best of these is
+        the least reachable sum that is enough; any other choice costs at least what leaving out such a piece does.
+        Where the sums are too large to list them all, most shares are taken beforehand, and only some of each
+        security are left to choose from: an answer still, but no proof.
+        """
+        rate = self._pieces[self._break]
+        flat = [piece for piece in self._pieces if piece.loss_at(rate) == 0]
+        if flat[-1] is not self._pieces[-1]:
+            return
+        better = self._pieces[: -len(flat)]
+        missing = (self._excess - sum(piece.weight for piece in better)) // self._unit
+        taken, offered = _set_aside(flat, self._unit, missing, bits)
+        missing -= sum(piece.weight for piece in taken) // self._unit
+        if missing > bits:
+            return
+        used, surplus = _least_sum([piece.weight // self._unit for piece in offered], missing)
+        if used is not None:
+            choice = [*better, *taken, *(offered[position] for position in used)]
+            cost = sum(piece.cost for piece in choice)
+            if cost < self._best:
+                self._best = cost
+                self._found = choice
+        if sum(piece.count for piece in offered) == sum(piece.count for piece in flat):
+            total = self._cost * rate.unit_weight + self._missing * rate.unit_cost
+            more = [-piece.loss_at(rate) for piece in better]
+            least = min([surplus * self._unit * rate.unit_cost, *more])
+            self.lower_bound = max(self.lower_bound, self._rounded(-(-(total + least) // rate.unit_weight)))
+
     @property
     def chosen(self) -> list[_Piece] | None:
         """Walk back from the state that was found to the relaxation, collecting where it did otherwise."""
-        if self._found is None:
-            return None
+        if not isinstance(self._found, _Found):
+            return self._found
         otherwise = set(self._found.fill)
         state = self._found.state
         for depth in range(self._found.depth, -1, -1):
@@ -225,11 +267,7 @@ class _Search:
         """
         rate = self._pieces[self._break]
         gap = (self._best - 1 - self._cost) * rate.unit_weight - self._missing * rate.unit_cost
-        doubtful = [
-            index
-            for index, piece in enumerate(self._pieces)
-            if abs(piece.cost * rate.unit_weight - piece.weight * rate.unit_cost) <= gap
-        ]
+        doubtful = [index for index, piece in enumerate(self._pieces) if abs(piece.loss_at(rate)) <= gap]
         split = bisect_left(doubtful, self._break)
         right, left = doubtful[split:], doubtful[:split][::-1]
         return [index for pair in zip_longest(right, left) for index in pair if index is not None]
@@ -255,7 +293,7 @@ class _Search:
             origin = origin[_undominated(surplus[origin], cost[origin])]
             self._layers.append(_Layer(index, size, origin))
             if not len(origin):
-                return None
+                break
             surplus, cost, bound = surplus[origin], cost[origin], bound[origin]
             if len(origin) > _WORTH_A_FILL:
                 promising = int(np.argmin(np.where(surplus < 0, bound, self._best)))
@@ -342,6 +380,69 @@ class _Side:
         reach = weight + self._weights[self.decided]
         pieces = np.searchsorted(self._weights, reach, side="right") - 1
         return pieces, self._costs[pieces] - self._costs[self.decided], reach - self._weights[pieces]
+
+
+def _set_aside(
+    flat: Sequence[_Piece], unit: int, missing: int, bits: int
+) -> tuple[list[_Piece], list[_Piece]]:
+    """Pieces to take at once and pieces to choose from, so that what is still missing then is a sum of few bits.
+
+    The same shares are bundled anew. A greedy choice, heavy shares first, comes near; of every security, light ones
+    first, as many of its shares are given back as its part of the bits allows, and about as many more are offered.
+    """
+    counts: dict[int, int] = {}
+    for piece in flat:
+        counts[piece.index] = counts.get(piece.index, 0) + piece.count
+    one_of_each = {piece.index: piece for piece in flat}
+    light_first = sorted(counts, key=lambda each: (one_of_each[each].unit_weight, each))
+    greedy: dict[int, int] = {}
+    for index in reversed(light_first):
+        weight = one_of_each[index].unit_weight // unit
+        greedy[index] = min(counts[index], missing // weight)
+        missing -= greedy[index] * weight
+
+    bits = min(bits, _MANY_BITS_TOGETHER // len(counts))
+    taken: list[_Piece] = []
+    offered: list[_Piece] = []
+    for index in light_first:
+        share = one_of_each[index]
+        weight = share.unit_weight // unit
+        part = max(1, bits // (2 * len(counts) * weight))
+        back = min(greedy[index], part, max(0, bits - missing) // weight)
+        missing += back * weight
+        if greedy[index] > back:
+            taken.append(replace(share, count=greedy[index] - back))
+        offered.extend(
+            replace(share, count=each)
+            for each in _powers(min(counts[index] - greedy[index] + back, back + part))
+        )
+    return taken, offered
+
+
+def _least_sum(weights: Sequence[int], enough: int) -> tuple[list[int] | None, int]:
+    """The positions whose sum is the least that reaches ``enough``, and by how much it is more.
+
+    Sums of more than twice ``enough`` are not looked at; if there is none up to there, the answer is None and a
+    surplus that every sum has at least.
+    """
+    window = (1 << (2 * enough + 1)) - 1
+    reachable = [1]  # after so many positions: bit s is set where some of them sum to s
+    for weight in weights:
+        if reachable[-1] >> enough & 1:
+            break
+        more = reachable[-1] << weight if weight <= 2 * enough else 0
+        reachable.append((reachable[-1] | more) & window)
+    sums = reachable[-1] >> enough
+    if not sums:
+        return None, enough + 1
+    surplus = (sums & -sums).bit_length() - 1
+    left = enough + surplus
+    used = []
+    for position in range(len(reachable) - 2, -1, -1):
+        if not reachable[position] >> left & 1:
+            used.append(position)
+            left -= weights[position]
+    return used, surplus
 
 
 def _undominated(surplus: IntArray, cost: IntArray) -> NDArray[np.intp]:

@@ -8,7 +8,8 @@
     ├── Conflict             the request contradicts what is stored
     │   ├── StaleVersion     somebody else changed it first: read again
     │   ├── AlreadyExists    a unique name or id is taken
-    │   └── KeyReused        the idempotency key was used with another body
+    │   ├── KeyReused        the idempotency key was used with another body
+    │   └── WrongState       the job is over, or is not, and what was asked needs the other
     ├── Unavailable          a dependency is out: give the work back and wait, no attempt is burned
     │   ├── UpstreamUnavailable
     │   ├── StoreUnavailable
@@ -79,6 +80,14 @@ class KeyReused(Conflict):
 
     def __init__(self, key: str) -> None:
         super().__init__(f"idempotency key {key!r} was used before with another request")
+
+
+class WrongState(Conflict):
+    """What was asked does not fit the state of the job. ``code`` says what was asked."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Unavailable(TrimtabError):

@@ -57,10 +57,30 @@ class Out(StrEnum):
     SENT = "sent"
 
 
+ATTEMPTS_KEPT = 16  # of one item, the last ones: an outage of hours gives the same item back again and again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One time somebody worked on an item, on the store's clock. In work: no ``ended``, no ``cause``.
+
+    ``number`` counts within ``gen``; one that an outage gave back has the number of the next. ``cause`` is how it
+    ended: the outcome, the error, the outage, or the lost worker.
+    """
+
+    gen: int
+    number: int
+    owner: str | None
+    started: datetime | None
+    ended: datetime | None = None
+    cause: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """``fence`` is +1 at every claim and never reset: it tells a live worker from one that lost its lease.
 
+    ``past_attempts`` are the last ATTEMPTS_KEPT that ended, oldest first.
     ``touched`` is the store's clock at the last change. ``inline`` is the portfolio as the request gave it.
     ``result`` is the whole answer and ``order_set`` the bytes that are published, both JSON, written once.
     """
@@ -83,3 +103,12 @@ class Item:
     result: bytes | None = None
     order_set: bytes | None = None
     out: Out | None = None
+    past_attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The past attempts, and the one in work. A claim writes no entry: what it would say stands in the item."""
+        if self.state is not ItemState.RUNNING:
+            return self.past_attempts
+        running = Attempt(gen=self.gen, number=self.attempt, owner=self.owner, started=self.touched)
+        return (*self.past_attempts, running)

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from domain.ids import JobId, SecurityId
+from domain.ids import JobId, PortfolioId, SecurityId
 from domain.model import InvestmentModel
 from domain.policy import Policy
 
@@ -53,7 +53,28 @@ JOB_MOVES: Mapping[str, JobMove] = {
     "close": _move(None, JobState.RUNNING, JobState.WAITING, JobState.STOPPING),  # J8
     "retry": _move(JobState.REOPENING, JobState.DONE_WITH_ERRORS),  # J9
     "reopened": _move(JobState.RUNNING, JobState.REOPENING),  # J10
+    "reaccept": _move(JobState.ACCEPTED, JobState.REOPENING),  # J11
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Which of a job's failed portfolios come back: those named, and of these those whose reason begins so.
+
+    None: no such condition. It is frozen in the job when the retry is accepted, so that every steward brings back
+    the same ones.
+    """
+
+    portfolio_ids: tuple[PortfolioId, ...] | None = None
+    cause: str | None = None
+
+    def chooses(self, portfolio_id: PortfolioId, reason: str | None) -> bool:
+        """Whether a failed portfolio is one of them."""
+        named = self.portfolio_ids is None or portfolio_id in self.portfolio_ids
+        return named and (self.cause is None or (reason or "").startswith(self.cause))
+
+
+ALL_FAILED = Retry()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +83,8 @@ class Job:
 
     ``job_id`` follows from the idempotency key; ``request_sha256`` tells a repeated request from another one.
     ``model`` is the model as it stood when the job was accepted (without its portfolio list).
-    ``members_sha256`` names the stored list of portfolios. ``gen`` is +1 per retry.
+    ``members_sha256`` names the stored list of portfolios. ``gen`` is +1 per retry, ``retry`` the last one's choice.
+    ``parallelism`` may be changed while the job is open, ``deadline`` by a retry.
     ``healing`` counts what had to be repaired (expired, republished, resent, zombies): all 0 on a calm run.
     """
 
@@ -80,6 +102,7 @@ class Job:
     correlation_id: str = ""
     state: JobState = JobState.ACCEPTED
     gen: int = 0
+    retry: Retry | None = None
     stop_to: str | None = None  # "cancelled" or "failed"
     reason: str | None = None  # why it waits or stopped
     probe_at: datetime | None = None

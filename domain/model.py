@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from domain import money
+from domain.errors import Invalid
 from domain.faults import Faults
 from domain.ids import (
     PORTFOLIO_ID_RULE,
@@ -72,6 +73,18 @@ class InvestmentModel:
     def without_zero_targets(self) -> "InvestmentModel":
         """The model as it is saved. A security with target 0 is one outside the model: it is sold."""
         return replace(self, positions=tuple(position for position in self.positions if position.target))
+
+    def require_targets(self) -> None:
+        """Rebalancing to a model without any would sell everything: nobody asks for that by leaving them out.
+
+        Raises:
+            Invalid: no target is above 0.
+        """
+        if not any(position.target > 0 for position in self.positions):
+            raise Invalid(
+                f"model {self.model_id!r} has no target above 0: add positions before rebalancing to it",
+                code="empty_model",
+            )
 
 
 def _check_name(name: str, faults: Faults) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from domain.ids import ItemId, JobId, ModelId, PortfolioId, SecurityId
 from domain.item import Item, ItemState
-from domain.job import Inputs, Job, JobState
+from domain.job import ALL_FAILED, Inputs, Job, JobState, Retry
 from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
 from domain.problem import Problem, SolverAnswer
@@ -101,6 +101,13 @@ class OrderSetPublisher(Protocol):
 
         Raises:
             BrokerUnavailable: nothing is known about the entry; publish the same bytes again later.
+        """
+
+    def identity(self) -> str | None:
+        """Changes whenever the queue may have forgotten what was added to it. None: this kind cannot tell.
+
+        Raises:
+            BrokerUnavailable: nothing is known.
         """
 
     def ping(self) -> None:
@@ -260,10 +267,11 @@ class JobStore(Protocol):
         *,
         states: Iterable[JobState] = (),
         model_id: ModelId | None = None,
+        finished_since: datetime | None = None,
         offset: int = 0,
         limit: int = 50,
     ) -> Sequence[Job]:
-        """Newest first. No states: all of them."""
+        """Newest first. No states: all of them. ``finished_since`` leaves out what is open, and what ended before."""
 
     def open_work(self, limit: int) -> OpenWork:
         """How much is open, and how old it is by the store's clock. Never looks at more than ``limit`` jobs."""
@@ -291,22 +299,34 @@ class JobStore(Protocol):
     def resume_job(self, job_id: JobId) -> bool:
         """J6."""
 
-    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str) -> bool:
-        """J7. ``stop_to`` is CANCELLED or FAILED: what unfinished items become."""
+    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str, *, gen: int | None = None) -> bool:
+        """J7. ``stop_to`` is CANCELLED or FAILED: what unfinished items become.
+
+        ``gen``: only while the job is at this one. Who decided from what it read (a deadline) must give it, or a
+        slow decision would stop a job that was retried meanwhile.
+        """
 
     def close_job(self, job_id: JobId, gen: int) -> Job | None:
         """J8. Close when all n items are final: cancelled if any item is, else done_with_errors if any failed,
         else done; with the counts by state. None: not yet, or somebody else did. Ask only when nothing is open.
         """
 
-    def retry_job(self, job_id: JobId, gen: int) -> bool:
-        """J9."""
+    def retry_job(
+        self, job_id: JobId, gen: int, retry: Retry = ALL_FAILED, *, deadline: datetime | None = None
+    ) -> bool:
+        """J9. The choice is frozen in the job. ``deadline``: its new one; None leaves it."""
 
-    def reopen_items(self, job_id: JobId, gen: int) -> int:
-        """I11. Failed items of an earlier gen become pending, attempt 0, at ``gen``. How many."""
+    def reopen_items(self, job_id: JobId, gen: int, retry: Retry = ALL_FAILED) -> int:
+        """I11. Failed items of an earlier gen that are chosen become pending, attempt 0, at ``gen``. How many."""
 
     def reopened_job(self, job_id: JobId, gen: int) -> bool:
         """J10."""
+
+    def reaccept_job(self, job_id: JobId, gen: int) -> bool:
+        """J11. Instead of J10, where the job's market was never frozen."""
+
+    def set_parallelism(self, job_id: JobId, parallelism: int) -> int | None:
+        """The parallelism an open job had until now; None: it is closed, or nobody knows it."""
 
     def note_healing(self, job_id: JobId, kind: str, count: int = 1) -> None:
         """Add to ``healing[kind]`` of the job. Called only when something had to be repaired."""
@@ -317,7 +337,8 @@ class JobStore(Protocol):
         """I2. A pending item becomes running on this seat, fence + 1, attempt + 1.
 
         Those an outage gave back least often come first, then the lowest: one portfolio whose own record is
-        out cannot stand in the way of the others.
+        out cannot stand in the way of the others. Among those never given back, a store may deal a stripe
+        (``seq`` modulo the parallelism) to each seat, to keep claimers apart.
         """
 
     def finish(self, finish: Finish) -> bool:
@@ -342,15 +363,18 @@ class JobStore(Protocol):
     def expire_items(
         self, lease_seconds: float, *, max_attempts: int, limit: int = 1000
     ) -> Sequence[Expired]:
-        """I8. Running and untouched for longer than the lease: delayed (at once due to wake) or failed
-        (``lost_worker``) when the attempts are used up; ``stop_to`` when the job is stopping.
+        """I8. Running and untouched for longer than the lease: delayed (``lost_worker``, at once due to wake) or
+        failed (``poison``) when the attempts are used up; ``stop_to`` when the job is stopping.
         """
 
-    def wake_items(self, limit: int = 1000) -> int:
-        """I9. Delayed items whose time has come become pending."""
+    def wake_items(self, limit: int = 1000) -> Mapping[JobId, int]:
+        """I9. Delayed items whose time has come become pending. How many of which job."""
 
     def due_items(self, older_than_seconds: float, limit: int = 1000) -> Sequence[Item]:
         """I6. Decided items whose order set is due for longer than this (``order_set`` included)."""
+
+    def due_again(self, job_id: JobId, *, since: datetime | None = None) -> int:
+        """Sent → due for the job's order sets, or for those decided since then. Nothing else changes. How many."""
 
     def sweep_items(self, job: Job) -> int:
         """I10. Pending and delayed items of a stopping job, up to its gen, become ``job.stop_to``. How many."""
@@ -382,3 +406,10 @@ class JobStore(Protocol):
 
     def count_items(self, job_id: JobId) -> Mapping[str, int]:
         """How many items are in each state."""
+
+    # -- what stewards tell each other
+
+    def get_note(self, name: str) -> str | None: ...
+
+    def swap_note(self, name: str, old: str | None, new: str) -> bool:
+        """Write a note unless it moved: ``old`` is what was read. False: somebody else wrote it first."""

@@ -9,8 +9,8 @@ The ladder, every rung proved:
 4. Otherwise the solver, whose answer is only a proposal: rounded, moved into the windows and held against the cash
    row in integers. Then `cash_bound` proves that nothing is better, or finds what is, or says how much better
    anything could be.
-5. A present holding that is as good as the answer is kept, so that solving an answer again trades nothing.
-6. The answer and its orders are verified against the inputs by code that shares nothing with all this.
+   A present holding that is as good as the answer is kept, so that solving an answer again trades nothing.
+5. The answer and its orders are verified against the inputs by code that shares nothing with all this.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from domain.answer import (
     Rebalance,
     Side,
 )
-from domain.cash_bound import certify
+from domain.cash_bound import Certificate, certify
 from domain.checks import CheckedPortfolio, StatedValueRange, Unfit, check_portfolio
 from domain.closed_form import cash_shortfall, impossible_securities, nearest_quantities
 from domain.errors import SolverFailed
@@ -68,8 +68,11 @@ OWN = "trimtab"
 
 _ZERO = Decimal(0)
 
-# A float answer may overdraw by its tolerance times a price. Once tightened by that, it does not do so again.
+# A float answer may overdraw by its tolerance: 2 of 1,566 random problems did, by 0.0002 at the most. Once tightened
+# by that, it does not do so again.
 MAX_TIGHTENINGS = 3
+
+MAX_REPETITIONS = 8
 
 
 def rebalance(
@@ -128,16 +131,32 @@ def _solve(problem: Problem, solver: Solver) -> _Solution:
         drift = problem.drift(nearest)
         return _Solution(quantity=nearest, objective=drift, lower_bound=drift, method=CLOSED_FORM, solver=OWN)
     proposal = _proposal(problem, solver)
-    certificate = certify(problem, problem.min_quantity if proposal is None else proposal)
-    found_by_solver = certificate.quantity is proposal
-    keeps = problem.allows(problem.held) and problem.drift(problem.held) == certificate.objective
+    answers = [problem.held, proposal, problem.min_quantity]
+    start = min((each for each in answers if each is not None and problem.allows(each)), key=problem.drift)
+    certificate = _certified(problem, start)
+    found_by_solver = proposal is not None and problem.drift(proposal) == certificate.objective
     return _Solution(
-        quantity=problem.held if keeps else certificate.quantity,
+        quantity=certificate.quantity,
         objective=certificate.objective,
         lower_bound=certificate.lower_bound,
         method=CVXPY if found_by_solver else CASH_BOUND,
         solver=solver.name if found_by_solver else OWN,
     )
+
+
+def _certified(problem: Problem, start: IntArray) -> Certificate:
+    """``start``, or something better, with what is proved about it.
+
+    Where the search ends without a proof, a better start may take it further. It is repeated until it does not, so
+    that an answer that is asked again stays, proved or not.
+    """
+    certificate = certify(problem, start)
+    for _ in range(MAX_REPETITIONS):
+        if certificate.optimal or certificate.quantity is start:
+            break
+        start = certificate.quantity
+        certificate = certify(problem, start)
+    return certificate
 
 
 def _proposal(problem: Problem, solver: Solver) -> IntArray | None:

@@ -1,19 +1,24 @@
 """What a worker process keeps between two portfolios: who it is, the frozen markets, the marks to write."""
 
+import itertools
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from domain.errors import NotFound, StoreUnavailable
 from domain.ids import ItemId, JobId
 from domain.job import Job
-from domain.ports import JobStore
+from domain.ports import JobStore, Token
 from domain.prices import PriceSnapshot, thaw
+
+SEATS_KNOWN_FOR = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class FrozenJob:
-    """A job's part that never changes while it runs: its model, policy, parallelism and market."""
+    """A job's part that never changes while it runs: its model, policy and market. Nothing else of ``job`` is fresh."""
 
     job: Job
     snapshot: PriceSnapshot
@@ -26,6 +31,7 @@ class FrozenJobs:
         self._jobs = jobs
         self._keep = keep
         self._frozen: OrderedDict[JobId, FrozenJob] = OrderedDict()
+        self._seats: OrderedDict[JobId, tuple[datetime, range]] = OrderedDict()
 
     def get(self, job_id: JobId) -> FrozenJob:
         """Raises NotFound: no such job, or nothing was frozen for it."""
@@ -35,6 +41,23 @@ class FrozenJobs:
                 self._frozen.popitem(last=False)
         self._frozen.move_to_end(job_id)
         return self._frozen[job_id]
+
+    def has_seat(self, token: Token, now: datetime) -> bool:
+        """Whether the token's seat is one of its job's, as it was read at most a second ago.
+
+        Reading it for every token would add a third to a portfolio's round trips to the store.
+        """
+        read_at, seats = self._seats.get(token.job_id, (None, range(0)))
+        if read_at is None or not read_at <= now < read_at + SEATS_KNOWN_FOR:
+            try:
+                seats = self._jobs.get_job(token.job_id).seats
+            except NotFound:
+                return True  # a stray token: the claim tells
+            self._seats[token.job_id] = (now, seats)
+            self._seats.move_to_end(token.job_id)
+            if len(self._seats) > self._keep:
+                self._seats.popitem(last=False)
+        return token.seat in seats
 
     def _read(self, job_id: JobId) -> FrozenJob:
         job = self._jobs.get_job(job_id)
@@ -92,3 +115,8 @@ class Bench:
     owner: str
     frozen: FrozenJobs
     marks: Marks
+    claims: Iterator[int] = field(default_factory=itertools.count)
+
+    def next_owner(self) -> str:
+        """A name for one claim: it tells this claim from every other, of this process too."""
+        return f"{self.owner}:{next(self.claims)}"

@@ -27,7 +27,7 @@ def open_job(job: Job, services: Services) -> None:
         services.jobs.wait_job(job.job_id, str(outage), services.rules.outage_delay_seconds)
         return
     except Invalid as error:
-        services.jobs.stop_job(job.job_id, ItemState.FAILED, f"{error.code}: {error}")
+        services.jobs.stop_job(job.job_id, ItemState.FAILED, f"{error.code}: {error}", gen=job.gen)
         return
     write_items(job, services)
     if services.jobs.start_job(job.job_id):

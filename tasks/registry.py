@@ -1,5 +1,6 @@
 """The Celery tasks, all of them: names, limits, and which use case each one calls."""
 
+from datetime import date
 from typing import Protocol
 
 from celery import Celery
@@ -22,7 +23,7 @@ class UseCases(Protocol):
 
     def run_token(self, token: Token) -> None: ...
 
-    def start_scheduled(self, name: str) -> str: ...
+    def start_scheduled(self, name: str, business_date: date) -> str: ...
 
 
 def register(app: Celery, use_cases: UseCases) -> None:
@@ -42,6 +43,6 @@ def register(app: Celery, use_cases: UseCases) -> None:
         retry_backoff_max=SCHEDULED_WAIT_MAX_SECONDS,
         max_retries=SCHEDULED_RETRIES,
     )
-    def start_scheduled(name: str) -> str:
+    def start_scheduled(name: str, business_date: str) -> str:
         """Submit a schedule's job. A second run is harmless: schedule and business date are the key."""
-        return use_cases.start_scheduled(name)
+        return use_cases.start_scheduled(name, date.fromisoformat(business_date))

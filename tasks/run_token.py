@@ -4,7 +4,7 @@ Delivered twice, late or to several workers at once it does no harm: the seat is
 every later step compares the claim's fence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 import stamina
@@ -19,7 +19,7 @@ from domain.errors import (
     Unavailable,
     UpstreamUnavailable,
 )
-from domain.item import Item
+from domain.item import Item, ItemState
 from domain.job import Job
 from domain.portfolio import Portfolio
 from domain.ports import ClaimMiss, Finish, Publication, Token
@@ -48,7 +48,9 @@ def run_token(token: Token, services: Services, bench: Bench) -> None:
     Raises:
         StoreUnavailable: nothing is lost; the lease and the steward bring the portfolio back.
     """
-    item = services.jobs.claim(token.job_id, token.seat, bench.owner)
+    if not bench.frozen.has_seat(token, services.clock.now()):
+        return  # the job was given fewer seats
+    item = _claim(token, bench.next_owner(), services)
     if item is ClaimMiss.SEAT_BUSY:
         return
     if isinstance(item, ClaimMiss):
@@ -61,6 +63,32 @@ def run_token(token: Token, services: Services, bench: Bench) -> None:
         goes_on = _hand_back(item, services)
     if goes_on:
         _pass_on(token, services)
+
+
+def _claim(token: Token, owner: str, services: Services) -> Item | ClaimMiss:
+    """Claim, trying again while the store is out: a claim whose reply was lost holds the seat under our name."""
+    for attempt in _while_store_is_out(services.rules):
+        with attempt:
+            claimed = services.jobs.claim(token.job_id, token.seat, owner)
+            if claimed is ClaimMiss.SEAT_BUSY and attempt.num > 1:
+                return _own(token, owner, services)
+            return claimed
+    raise AssertionError("unreachable: the last attempt raises")  # pragma: no cover
+
+
+def _own(token: Token, owner: str, services: Services) -> Item | ClaimMiss:
+    holder = services.jobs.busy_seats(token.job_id).get(token.seat)
+    item = None if holder is None else services.jobs.get_item(holder)
+    if item is None or item.state is not ItemState.RUNNING or item.owner != owner:
+        return ClaimMiss.SEAT_BUSY
+    return item
+
+
+def _while_store_is_out(rules: Rules) -> Iterable[stamina.Attempt]:
+    """Attempts for as long as the lease surely lasts; the last one raises."""
+    return stamina.retry_context(
+        on=StoreUnavailable, attempts=None, timeout=rules.lease_seconds / 2, wait_max=5.0
+    )
 
 
 def _close(token: Token, services: Services) -> None:
@@ -144,7 +172,7 @@ def _finish(finish: Finish, item: Item, token: Token, services: Services, bench:
         log.warning("item.zombie", item=item.item_id, fence=item.fence)
         return
     if token.probe and services.jobs.resume_job(item.job_id):
-        _fill_seats(token, bench.frozen.get(item.job_id).job, services)
+        _fill_seats(token, services.jobs.get_job(item.job_id), services)
     if finish.order_set is None:
         return
     try:
@@ -157,9 +185,7 @@ def _finish(finish: Finish, item: Item, token: Token, services: Services, bench:
 
 def _stored(finish: Finish, services: Services) -> bool:
     """Store the answer, trying again while the lease lasts: the work is done, only the write is missing."""
-    for attempt in stamina.retry_context(
-        on=StoreUnavailable, attempts=None, timeout=services.rules.lease_seconds / 2, wait_max=5.0
-    ):
+    for attempt in _while_store_is_out(services.rules):
         with attempt:
             return services.jobs.finish(finish)
     raise AssertionError("unreachable: the last attempt raises")  # pragma: no cover

@@ -35,6 +35,7 @@ class Rules:
     due_after_seconds: float = 10.0
     lost_token_seconds: float = 3.0
     default_deadline_seconds: float = 6 * 3600.0
+    republish_window_seconds: float = 24 * 3600.0
     stated_value_low: float = 0.85
     stated_value_high: float = 1.05
 

@@ -5,7 +5,7 @@ compare-and-set that matches nothing when another copy was first. Only here are 
 stamps the store's clock wrote.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,15 +15,18 @@ import structlog
 from domain.errors import BrokerUnavailable, Unavailable
 from domain.ids import JobId
 from domain.item import Item, ItemState
-from domain.job import OPEN, Job, JobState
+from domain.job import ALL_FAILED, OPEN, Job, JobState
 from domain.ports import Publication, Token
 from tasks.close_job import close_job_if_finished
 from tasks.open_job import open_job, write_items
+from tasks.republish import republish_recent
 from tasks.services import Services
 
 log = structlog.get_logger(__name__)
 
 JOBS_AT_ONCE = 500
+DUE_AT_ONCE = 1000
+QUEUE_NOTE = "result queue"  # under which the stewards note whose data they have published to
 # While the queue is shorter than the number of free seats, a seat that stays free this many times
 # ``lost_token_seconds`` has lost its token: sooner when nothing moves in its job than when other seats go on (a
 # seat is free for a moment between two portfolios, and one sees only samples).
@@ -54,6 +57,14 @@ class _Seats:
     progress: object
 
 
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """The result queue is not the one the stewards know: when that was noticed, and who it is now."""
+
+    identity: str
+    noticed: datetime
+
+
 class Steward:
     """``tick`` does everything once. ``opening`` runs what may wait for an upstream beside the ticks."""
 
@@ -62,19 +73,24 @@ class Steward:
         self._opening = opening
         self._opened: dict[JobId, Future[None]] = {}
         self._watched: dict[JobId, _Watch] = {}
+        self._queue: str | None = None  # the identity that is known to be noted
+        self._loss: _Loss | None = None
         self._told: dict[str, datetime] = {}
 
     def tick(self) -> None:
         """Raises StoreUnavailable: nothing was lost, tick again."""
         self._expire()
-        self._services.jobs.wake_items()
-        self._publish_due()
+        woken = self._services.jobs.wake_items()
         now = self._services.jobs.now()
-        jobs = self._services.jobs.list_jobs(states=OPEN, limit=JOBS_AT_ONCE)
+        self._heed_queue(now)
+        self._publish_due()
+        jobs = self._open_jobs()
         for job in jobs:
             self._tend(job, now)
         self._forget(jobs)
-        self._repair_tokens([job for job in jobs if job.state is JobState.RUNNING], now)
+        running = [job for job in jobs if job.state is JobState.RUNNING]
+        self._call_for_woken(running, woken)
+        self._repair_tokens(running, now)
 
     # -------------------------------------------------------------------------------------------- items
 
@@ -84,13 +100,16 @@ class Steward:
             self._services.jobs.note_healing(expired.job_id, "expired")
             log.warning("item.expired", item=expired.item_id, state=expired.state)
 
-    def _publish_due(self) -> None:
+    def _publish_due(self) -> bool:
+        """Whether nothing of it is left."""
         sent: list[Item] = []
+        due = self._services.jobs.due_items(self._services.rules.due_after_seconds, DUE_AT_ONCE)
         try:
-            for item in self._services.jobs.due_items(self._services.rules.due_after_seconds):
-                self._services.publisher.publish(
-                    Publication(item.item_id, item.job_id, item.order_set or b"")
-                )
+            for item in due:
+                if item.order_set is None:  # the stores write both at once: never publish an empty message
+                    log.error("order_set.missing", item=item.item_id)
+                    continue
+                self._services.publisher.publish(Publication(item.item_id, item.job_id, item.order_set))
                 sent.append(item)
                 log.warning("order_set.republished", item=item.item_id)
         except BrokerUnavailable as error:
@@ -101,20 +120,69 @@ class Steward:
             self._services.jobs.note_healing(
                 job_id, "republished", sum(item.job_id == job_id for item in sent)
             )
+        return len(sent) == len(due) < DUE_AT_ONCE
+
+    # -------------------------------------------------------------------------------------------- the result queue
+
+    def _heed_queue(self, now: datetime) -> None:
+        """A queue that lost its data gets the recent order sets again.
+
+        An order set that a worker published before the loss may be marked sent after the first pass: such a mark
+        is written, or the steward has published again what it is about, once everything is out that is due for
+        longer than ``due_after_seconds`` since the loss was noticed. What was marked meanwhile falls due in a
+        second pass. Only then is the new queue noted, so a steward that dies on the way leaves the rest to
+        another; two that do it at once do it twice, which the queue drops.
+        """
+        try:
+            identity = self._services.publisher.identity()
+        except BrokerUnavailable:
+            return
+        if identity is None or identity == self._queue:
+            return
+        noted = self._services.jobs.get_note(QUEUE_NOTE)
+        if noted is None or noted == identity:
+            if noted == identity or self._services.jobs.swap_note(QUEUE_NOTE, None, identity):
+                self._queue, self._loss = identity, None
+        elif self._loss is None or self._loss.identity != identity:
+            due = republish_recent(self._services)
+            self._loss = _Loss(identity, now)
+            log.warning("result_queue.lost", order_sets=due)
+        elif now - self._loss.noticed > self._due_after and self._publish_due():
+            lease = timedelta(seconds=self._services.rules.lease_seconds)
+            republish_recent(self._services, since=self._loss.noticed - lease - self._due_after)
+            self._services.jobs.swap_note(QUEUE_NOTE, noted, identity)
+
+    @property
+    def _due_after(self) -> timedelta:
+        return timedelta(seconds=self._services.rules.due_after_seconds)
 
     # -------------------------------------------------------------------------------------------- jobs
 
+    def _open_jobs(self) -> list[Job]:
+        jobs: list[Job] = []
+        while True:
+            page = self._services.jobs.list_jobs(states=OPEN, offset=len(jobs), limit=JOBS_AT_ONCE)
+            jobs.extend(page)
+            if len(page) < JOBS_AT_ONCE:
+                return jobs
+
     def _tend(self, job: Job, now: datetime) -> None:
-        if self._past_deadline(job, now):
-            return
-        _TENDING[job.state](self, job, now)
+        """One job that cannot be tended must not keep the others waiting."""
+        try:
+            if not self._past_deadline(job, now):
+                _TENDING[job.state](self, job, now)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("job.not_tended", job=job.job_id, state=job.state)
 
     def _past_deadline(self, job: Job, now: datetime) -> bool:
         if job.deadline is None or now < job.deadline or job.state in {JobState.STOPPING, JobState.REOPENING}:
             return False
-        cause = "upstream_unavailable" if job.reason else "deadline_passed"
+        waited = job.reason is not None and not job.reason.startswith("internal_error")
+        cause = "upstream_unavailable" if waited else "deadline_passed"
         detail = job.reason or f"not finished by {job.deadline.isoformat()}"
-        return self._services.jobs.stop_job(job.job_id, ItemState.FAILED, f"{cause}: {detail}")
+        return self._services.jobs.stop_job(job.job_id, ItemState.FAILED, f"{cause}: {detail}", gen=job.gen)
 
     def _open(self, job: Job, now: datetime) -> None:
         """In a thread of its own, since it may wait for upstreams that hang."""
@@ -150,8 +218,10 @@ class Steward:
         close_job_if_finished(job.job_id, self._services)
 
     def _reopen(self, job: Job, _now: datetime) -> None:
-        self._services.jobs.reopen_items(job.job_id, job.gen)
-        if self._services.jobs.reopened_job(job.job_id, job.gen):
+        self._services.jobs.reopen_items(job.job_id, job.gen, job.retry or ALL_FAILED)
+        if self._services.jobs.get_inputs(job.job_id) is None:  # stopped before its market was frozen
+            self._services.jobs.reaccept_job(job.job_id, job.gen)
+        elif self._services.jobs.reopened_job(job.job_id, job.gen):
             self._send([Token(job.job_id, seat) for seat in job.seats])
 
     def _forget(self, jobs: Iterable[Job]) -> None:
@@ -162,6 +232,18 @@ class Steward:
             del self._opened[job_id]
 
     # -------------------------------------------------------------------------------------------- tokens
+
+    def _call_for_woken(self, running: Iterable[Job], woken: Mapping[JobId, int]) -> None:
+        """Portfolios that woke in a job where nothing else was pending: its tokens have ended. No repair, no wait."""
+        for job in running:
+            count = woken.get(job.job_id, 0)
+            if count and not self._has_more_pending(job, count):
+                free = sorted(set(job.seats) - self._services.jobs.busy_seats(job.job_id).keys())
+                self._send([Token(job.job_id, seat) for seat in free[:count]])
+
+    def _has_more_pending(self, job: Job, count: int) -> bool:
+        pending = self._services.jobs.list_items(job.job_id, states=[ItemState.PENDING], limit=count + 1)
+        return len(pending) > count
 
     def _repair_tokens(self, jobs: list[Job], now: datetime) -> None:
         """A token has no state behind it, so that one was lost can only be inferred: see the constants above."""
@@ -232,10 +314,16 @@ class Steward:
 
 
 def _open(job: Job, services: Services) -> None:
+    """In its own thread, whose exceptions nobody reads: each is told here, and the job says why it is not open."""
     try:
         open_job(job, services)
     except Unavailable as error:
         log.warning("job.not_opened", job=job.job_id, error=str(error))
+    except Exception as error:
+        # Nobody looks at the future: untold, it would be tried at every tick until the deadline.
+        log.exception("job.open_failed", job=job.job_id)
+        reason = f"internal_error: {type(error).__name__}: {error}"[:500]
+        services.jobs.wait_job(job.job_id, reason, services.rules.outage_delay_seconds)
 
 
 _TENDING: dict[JobState, Callable[[Steward, Job, datetime], None]] = {

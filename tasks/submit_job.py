@@ -70,7 +70,7 @@ def submit_job(command: SubmitJob, services: Services) -> Submitted:
     if known is not None:
         return Submitted(known, created=False)
     model = services.models.get_model(command.model_id)
-    _require_targets(model)
+    model.require_targets()
     members = _members(command, model)
     _require_members(members, model, services.rules)
     members_sha256 = _fingerprint(members)
@@ -110,14 +110,6 @@ def _job(command: SubmitJob, model: InvestmentModel, members_sha256: str, n: int
         deadline=_deadline(command.deadline, services),
         correlation_id=command.correlation_id,
     )
-
-
-def _require_targets(model: InvestmentModel) -> None:
-    if not any(position.target > 0 for position in model.positions):
-        raise Invalid(
-            f"model {model.model_id!r} has no target above 0: add positions before rebalancing to it",
-            code="empty_model",
-        )
 
 
 def _members(command: SubmitJob, model: InvestmentModel) -> tuple[Member, ...]:

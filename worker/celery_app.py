@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from celery import Celery, signals
+from celery.beat import BeatLazyFunc
 from celery.schedules import crontab
 
+from adapters.system_clock import SystemClock
 from config.celery_settings import celery_settings
 from config.logging import configure_logging
 from config.settings import Settings
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 def create_sending_app(settings: Settings) -> Celery:
     """For those who only send messages or look at the queue: steward, API, beat, Flower."""
-    guarded_redis.install()
+    guarded_redis.install(settings.task_queue)
     app = Celery("trimtab", set_as_current=False)
     app.conf.update(celery_settings(settings))
     app.conf.beat_schedule = _beat_schedule(settings)
@@ -59,7 +61,12 @@ def _beat_schedule(settings: Settings) -> dict[str, Any]:
         schedule.name: {
             "task": START_SCHEDULED,
             "schedule": crontab.from_string(schedule.cron),
-            "kwargs": {"name": schedule.name},
+            "kwargs": {"name": schedule.name, "business_date": BeatLazyFunc(_today)},
         }
         for schedule in settings.schedules
     }
+
+
+def _today() -> str:
+    """Read when a schedule fires: a message that waits past midnight for a worker keeps the date it was meant for."""
+    return SystemClock().now().date().isoformat()

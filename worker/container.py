@@ -17,6 +17,7 @@ from adapters.upstream.options import HttpOptions
 from config.settings import Settings
 from domain.ports import OrderSetPublisher
 from tasks.services import Rules, Services
+from worker.crash_points import crash_point, watch_services
 from worker.redis_client import is_redis, redis_client
 from worker.tokens import CeleryTokens
 
@@ -26,8 +27,9 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
     """Nothing is connected yet when this yields; every client connects at its first use and is closed at the end.
 
     Raises:
-        Invalid: a URL whose scheme nobody here knows.
+        Invalid: a URL whose scheme nobody here knows; a crash point that does not exist.
     """
+    point = crash_point(settings)
     with ExitStack() as held:
         store = open_store(settings.effective_store_url, synchronous=settings.sqlite_synchronous)
         held.callback(store.close)
@@ -41,7 +43,7 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
                 correlation=_correlation_id,
             )
         )
-        yield Services(
+        services = Services(
             models=store,
             jobs=store,
             prices=sources.prices,
@@ -54,6 +56,7 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
             clock=SystemClock(),
             rules=_rules(settings),
         )
+        yield watch_services(services, point)
 
 
 def build_publisher(settings: Settings, held: ExitStack) -> OrderSetPublisher:

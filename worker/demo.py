@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from adapters.inbound.cli.wiring import BookOptions, DemoOptions
+from config.settings import Settings
 from domain.money import parse_decimal, plain, total
 from domain.policy import Policy
 from tasks.verify_order_set import verify_order_set
@@ -35,6 +36,13 @@ POLL_SECONDS = 0.1
 PUBLISH_SECONDS = 15.0
 ROWS_SHOWN = 12
 STOPPED_STATUS = 130
+# The sample book is made up: whatever store and queues the environment names, nothing of it may get there.
+ITS_OWN = {
+    "store_url": "",
+    "results_url": "",
+    "requests_url": "",
+    "order_sets_stream": Settings.model_fields["order_sets_stream"].default,
+}
 _POLICY = Policy(cash_floor=Decimal(CASH_FLOOR))
 UNFINISHED = frozenset({"pending", "running", "delayed"})
 
@@ -183,7 +191,7 @@ def demo(book: BookOptions, *, keep: bool, as_json: bool, stop: threading.Event)
     ):
         finished, outcome = _rebalance(stack, console, stop)
         show(console, finished, outcome)
-        _say_what_next(console, stack, finished)
+        _say_what_next(console, stack, finished, keep=keep)
         if keep:
             stack.watch(stop)
     if as_json:
@@ -198,11 +206,11 @@ def _stack(folder: Path, book: BookOptions, console: Console) -> Stack | InProce
         console.print(
             f"[yellow]{missing}. Running as one process on memory://: no crash recovery to see.[/yellow]"
         )
-        return InProcessStack(folder, book)
+        return InProcessStack(folder, book, settings=dict(ITS_OWN))
     console.print(
         f"Starting broker, sandbox, API, steward and worker; their logs are in {folder}", soft_wrap=True
     )
-    return Stack(state_dir=folder, book=book, parts=("steward",))
+    return Stack(state_dir=folder, book=book, settings=dict(ITS_OWN), parts=("steward",))
 
 
 def _rebalance(
@@ -217,20 +225,27 @@ def _rebalance(
     return finished, report(finished, read_order_sets(stack, expected))
 
 
-def _say_what_next(console: Console, stack: Stack | InProcessStack, finished: Finished) -> None:
-    portfolio_id = _interesting(finished.results)[0]["portfolio_id"]
+def _say_what_next(
+    console: Console, stack: Stack | InProcessStack, finished: Finished, *, keep: bool
+) -> None:
+    console.print(_NEXT if not keep else _look_further(stack, finished), soft_wrap=True, highlight=False)
+
+
+_NEXT = """
+Look further: `trimtab demo --keep` leaves the stack running and says what to type, `trimtab up` brings up one that
+stays, and `trimtab solve FILE` needs no stack at all."""
+
+
+def _look_further(stack: Stack | InProcessStack, finished: Finished) -> str:
+    """Whole commands, never wrapped: one that is cut cannot be pasted."""
     job_id = finished.job["job_id"]
     job_url = f"{stack.api_url}/api/v1/jobs/{job_id}"
-    console.print(
-        "\nLook further: `trimtab demo --keep` leaves the stack running; then, in another terminal,\n"
-        f"  curl {job_url}\n"
-        f"  curl {job_url}/items/{portfolio_id}\n"
-        f"  TRIMTAB_STATE_DIR={stack.state_dir} trimtab results {job_id}\n"
-        f"  TRIMTAB_STATE_DIR={stack.state_dir} trimtab orders --json\n"
-        "or `trimtab up` for a stack that stays, and `trimtab solve FILE` for one portfolio.",
-        soft_wrap=True,  # a command that is cut cannot be pasted
-        highlight=False,
-    )
+    return f"""
+Look further, in another terminal (Ctrl-C here stops everything):
+  curl {job_url}
+  curl {job_url}/items/{_interesting(finished.results)[0]["portfolio_id"]}
+  TRIMTAB_STATE_DIR={stack.state_dir} trimtab results {job_id}
+  TRIMTAB_STATE_DIR={stack.state_dir} trimtab orders --json"""
 
 
 # ------------------------------------------------------------------------------------------------ the queue
@@ -309,7 +324,7 @@ def show(console: Console, finished: Finished, outcome: DemoReport) -> None:
 
 def _portfolios(items: Sequence[Mapping[str, Any]]) -> Table:
     title = f"Portfolios ({min(len(items), ROWS_SHOWN)} of {len(items)}, the rarest outcomes first)"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     for name, justify in _COLUMNS:
         table.add_column(name, justify=justify, no_wrap=True)
     for item in _interesting(items)[:ROWS_SHOWN]:
@@ -345,8 +360,13 @@ def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
         _share(result.get("drift_after"), result.get("market_value")),
         str(len(result.get("orders", ()))),
         _money(result.get("cash_after")),
-        f"{proof['method']}, gap {proof['gap']}" if proof and result["orders"] else item["reason"],
+        _proof(proof) if proof and result["orders"] else item["reason"],
     )
+
+
+def _proof(proof: Mapping[str, str]) -> str:
+    proved = parse_decimal(proof["gap"]) == 0
+    return f"{proof['method']}, {'proved' if proved else 'gap ' + proof['gap']}"
 
 
 def _money(amount: str | None) -> str:

@@ -21,34 +21,31 @@ log = structlog.get_logger(__name__)
 
 STRAYS_KEPT = 1000
 
-# Answers to `ping` and `inspect` come on queues of their own; they are messages of kombu, but no tasks.
-CONTROL_QUEUES = ".pidbox"
+# The queues that only Celery's own messages may stand on; others (control replies, order sets) are not looked at.
+_guarded: set[str] = set()
 
 
-def install() -> None:
-    """Make ``redis://``, ``rediss://`` and ``redis+socket://`` brokers use this transport. Repeatable."""
+def install(task_queue: str) -> None:
+    """Make ``redis://``, ``rediss://`` and ``redis+socket://`` brokers guard this queue. Repeatable."""
+    _guarded.add(task_queue)
     for scheme in ("redis", "rediss"):
         transport.TRANSPORT_ALIASES[scheme] = f"{__name__}:GuardedTransport"
         transport._transport_cache.pop(scheme, None)  # type: ignore[attr-defined]  # noqa: SLF001 - kombu has no other way
 
 
-def is_envelope(message: object, *, control: bool = False) -> bool:
+def is_envelope(message: object) -> bool:
     """Whether Celery can take this message apart. What the task then makes of its arguments is its own matter."""
     match message:
         case {
             "body": str(body),
-            "headers": dict(headers),
+            "headers": {"id": str(), "task": str()},
             "content-type": str(),
             "content-encoding": str(),
             "properties": {"delivery_tag": str(), "delivery_info": dict(), **properties},
         }:
-            return _decodes(body, properties.get("body_encoding")) and (control or _names_a_task(headers))
+            return _decodes(body, properties.get("body_encoding"))
         case _:
             return False
-
-
-def _names_a_task(headers: dict[str, object]) -> bool:
-    return isinstance(headers.get("id"), str) and isinstance(headers.get("task"), str)
 
 
 def _decodes(body: str, encoding: object) -> bool:
@@ -73,7 +70,7 @@ class GuardedChannel(redis.Channel):
             queue = bytes_to_str(key).rsplit(self.sep, 1)[0]
             self._queue_cycle.rotate(queue)  # type: ignore[attr-defined]  # the stubs leave it out
             message = _parse(item)
-            if not is_envelope(message, control=queue.endswith(CONTROL_QUEUES)):
+            if queue in _guarded and not is_envelope(message):
                 self._set_aside(queue, item)
                 raise Empty
             self.connection._deliver(message, queue)  # noqa: SLF001 - as the method this stands for does

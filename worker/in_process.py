@@ -34,9 +34,9 @@ READY_SECONDS = 30.0
 class InProcessStack:
     """Starts on entering, stops on leaving; what `worker.stack.Stack` offers, for one process."""
 
-    def __init__(self, state_dir: Path, book: BookOptions) -> None:
+    def __init__(self, state_dir: Path, book: BookOptions, *, settings: dict[str, str]) -> None:
         self.state_dir = state_dir
-        self.settings: dict[str, str] = {}
+        self.settings = settings
         self.api_url = ""
         self._book = book
         self._held = ExitStack()
@@ -105,6 +105,7 @@ def _serve(app: ASGIApp, held: ExitStack) -> str:
 
 
 def _work(app: Celery, settings: Settings, held: ExitStack) -> None:
+    app.set_default()  # a pool without processes looks its tasks up in the default application
     worker = app.WorkController(
         pool_cls="solo",
         concurrency=1,

@@ -5,12 +5,13 @@ import socket
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 
 import structlog
 from celery import Celery
 
 from config.settings import Settings
-from domain.errors import Invalid, StoreUnavailable
+from domain.errors import Busy, Invalid, StoreUnavailable, TrimtabError, Unavailable
 from domain.ids import ModelId
 from domain.ports import Token
 from tasks.bench import Bench, FrozenJobs, Marks
@@ -56,11 +57,22 @@ class WorkerProcess:
             except HandBack:
                 log.warning("token.interrupted")  # before or after its portfolio was in hand
 
-    def start_scheduled(self, name: str) -> str:
-        with self.in_hand.held(can_hand_back=False):
-            return self._start_scheduled(name)
+    def start_scheduled(self, name: str, business_date: date) -> str:
+        bound = structlog.contextvars.bound_contextvars(
+            schedule=name, business_date=business_date.isoformat()
+        )
+        with bound, self.in_hand.held(can_hand_back=False):
+            try:
+                return self._start_scheduled(name, business_date)
+            except (Unavailable, Busy) as error:
+                log.warning("schedule.delayed", code=error.code, error=str(error))  # it is tried again
+                raise
+            except TrimtabError as error:
+                # Celery tells an expected error at info only, and nobody waits for this one.
+                log.exception("schedule.not_started", code=error.code)
+                raise
 
-    def _start_scheduled(self, name: str) -> str:
+    def _start_scheduled(self, name: str, business_date: date) -> str:
         services = self._open().services
         schedule = next((one for one in self._settings.schedules if one.name == name), None)
         if schedule is None:
@@ -68,7 +80,7 @@ class WorkerProcess:
         command = StartScheduled(
             name=schedule.name,
             model_id=ModelId(schedule.model_id),
-            business_date=services.clock.now().date(),
+            business_date=business_date,
             parallelism=schedule.parallelism,
             policy=schedule.policy,
         )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,6 +67,7 @@ class Stack:
     children: list[Child] = field(default_factory=list)
     api_url: str = ""
     _runtime_dir: Path | None = None
+    _recipes: dict[str, Callable[[Mapping[str, str]], object]] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         try:
@@ -94,7 +96,7 @@ class Stack:
         for name in self.parts:
             self._start_part(name)
         for number in range(1, self.workers + 1):
-            self._start_part("worker", log_name=f"worker-{number}")
+            self._start_part(f"worker-{number}", "worker")
         self._wait("api", self._api_is_ready)
         self._write_stack_file()
 
@@ -112,33 +114,45 @@ class Stack:
         }
         command = [str(binary), *(word for option in options.items() for word in option)]
         self._start_child("broker", command)
+        self._recipes["broker"] = lambda _settings: self._start_child("broker", command)
         self.settings["broker_url"] = f"redis+socket://{path}?virtual_host=0"
         self._wait("broker", lambda: _answers(path))
 
     def _start_sandbox(self) -> None:
-        with _listening(0) as (server, port):
-            self._start_part("sandbox", *_arguments(self.book), listen_fd=server.fileno())
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://127.0.0.1:{self._start_server('sandbox', 0, *_arguments(self.book))}"
         for service in ("pricing", "securities", "accounting", "portfolios"):
             self.settings[f"{service}_url"] = url
         self._wait("sandbox", lambda: _gets(f"{url}/sandbox/calls"))
 
     def _start_api(self) -> None:
-        with _listening(self.api_port) as (server, port):
-            self._start_part("api", listen_fd=server.fileno())
-        self.api_url = f"http://127.0.0.1:{port}"
+        self.api_url = f"http://127.0.0.1:{self._start_server('api', self.api_port)}"
 
-    def _start_part(
-        self, name: str, *arguments: str, listen_fd: int | None = None, log_name: str | None = None
+    def _start_server(self, name: str, port: int, *arguments: str) -> int:
+        """Start a part that listens. The answer is its port, which it keeps when it is started again."""
+
+        def start(settings: Mapping[str, str], port: int) -> int:
+            with _listening(port) as (server, found):
+                handed = {**settings, "listen_fd": str(server.fileno())}
+                self._run(name, name, *arguments, settings=handed, pass_fds=(server.fileno(),))
+            return found
+
+        port = start({}, port)
+        self._recipes[name] = partial(start, port=port)
+        return port
+
+    def _start_part(self, name: str, command: str | None = None) -> None:
+        def start(settings: Mapping[str, str]) -> None:
+            self._run(name, command or name, settings=settings)
+
+        start({})
+        self._recipes[name] = start
+
+    def _run(
+        self, name: str, *command: str, settings: Mapping[str, str], pass_fds: tuple[int, ...] = ()
     ) -> None:
         """The same command as in the Procfile."""
-        handed = {} if listen_fd is None else {"listen_fd": str(listen_fd)}
-        self._start_child(
-            log_name or name,
-            [sys.executable, "-m", "worker", name, *arguments],
-            settings={**self.settings, **handed},
-            pass_fds=() if listen_fd is None else (listen_fd,),
-        )
+        words = [sys.executable, "-m", "worker", *command]
+        self._start_child(name, words, settings={**self.settings, **settings}, pass_fds=pass_fds)
 
     def _start_child(
         self,
@@ -161,12 +175,30 @@ class Stack:
         try:
             wait_until(ready, seconds=READY_SECONDS, watched=self.children)
         except TimeoutError as error:
-            words = next(child for child in self.children if child.name == name).last_words()
+            words = self.child(name).last_words()
             raise StackFailed(f"{name}: {error}; its last output:\n{words}") from error
 
     def _write_stack_file(self) -> None:
         stack = {"pid": os.getpid(), "api_url": self.api_url, "settings": self.settings}
         (self.state_dir / STACK_FILE).write_text(json.dumps(stack, indent=2))
+
+    def restart(self, name: str, **settings: str) -> Child:
+        """Start a part again that was killed or ended, at the same address. It need not be ready yet.
+
+        Args:
+            name: as in ``children``: ``broker``, ``api``, ``steward``, ``worker-1`` ...
+            settings: over the stack's own, for this one life of this one part.
+        """
+        ended = self.child(name)
+        ended.process.wait(GRACE_SECONDS)
+        place = self.children.index(ended)
+        self._recipes[name](settings)
+        self.children[place] = self.children.pop()  # parts are stopped in reverse order of their start
+        return self.children[place]
+
+    def child(self, name: str) -> Child:
+        """The part of this name."""
+        return next(child for child in self.children if child.name == name)
 
     def order_sets(self) -> Mapping[str, Mapping[str, Any]]:
         """What stands on the result queue by now, by id."""

@@ -19,6 +19,7 @@ def up(settings: Settings, options: UpOptions) -> int:
         api_port=settings.api_port if options.port is None else options.port,
         settings={} if options.concurrency is None else {"worker_concurrency": str(options.concurrency)},
         with_sandbox=options.sandbox,
+        parts=("steward", "requests", *(("beat",) if settings.schedules else ())),
     )
     try:
         with stack:

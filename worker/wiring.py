@@ -5,9 +5,11 @@ Each method imports what it needs: a command pays for no library it does not use
 
 # ruff: noqa: PLC0415 - see above
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
@@ -35,11 +37,17 @@ class SettingsWiring:
 
     @contextmanager
     def services(self) -> Iterator[Services]:
+        with self._clients() as services:
+            services.jobs.prepare()
+            yield services
+
+    @contextmanager
+    def _clients(self) -> Iterator[Services]:
+        """Not yet connected to anything: what is wrong with one part is not told of another."""
         from worker.celery_app import create_sending_app
         from worker.container import build_services
 
         with build_services(self.settings, create_sending_app(self.settings)) as services:
-            services.jobs.prepare()
             yield services
 
     def solver(self) -> Solver:
@@ -72,7 +80,7 @@ class SettingsWiring:
         return (
             Probe(
                 name="store",
-                look=lambda: self._look(lambda services: services.jobs.ping(), settings.effective_store_url),
+                look=self._look_at_store,
                 remedy="start the store, or set TRIMTAB_STORE_URL (sqlite:///file or mongodb://...)",
             ),
             Probe(
@@ -82,9 +90,7 @@ class SettingsWiring:
             ),
             Probe(
                 name="result queue",
-                look=lambda: self._look(
-                    lambda services: services.publisher.ping(), settings.effective_results_url
-                ),
+                look=self._look_at_result_queue,
                 remedy="start it, or set TRIMTAB_RESULTS_URL (empty: the broker)",
             ),
             *(
@@ -103,13 +109,18 @@ class SettingsWiring:
             ),
         )
 
-    def _look(self, ping: Callable[[Services], object], url: str) -> str:
+    def _look_at_store(self) -> str:
         with self.services() as services:
-            ping(services)
-        return _without_secret(url)
+            services.jobs.ping()
+        return _without_secret(self.settings.effective_store_url)
+
+    def _look_at_result_queue(self) -> str:
+        with self._clients() as services:
+            services.publisher.ping()
+        return _without_secret(self.settings.effective_results_url)
 
     def _look_at_broker(self) -> str:
-        with self.services() as services:
+        with self._clients() as services:
             waiting = services.tokens.length()
         return f"{_without_secret(self.settings.broker_url.get_secret_value())}, {waiting} tokens waiting"
 
@@ -188,9 +199,15 @@ def _load(**given: object) -> Settings:
 
 
 def _look_at_upstream(url: str) -> str:
-    """Any HTTP answer means somebody is there; what it answers is the business of the calls themselves."""
+    """Any HTTP answer means somebody is there; what it answers is the business of the calls themselves.
+
+    A file must be there and readable. An upstream may be left out where another one's file stands for it.
+    """
+    if not url:
+        return "left out"
     if not url.startswith("http"):
-        return url
+        with Path(unquote(urlsplit(url).path)).open("rb"):
+            return url
     import httpx
 
     status = httpx.get(url, timeout=3).status_code

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from domain.item import FINAL_STATES, Item, ItemState, Out
+from domain.item import FINAL_STATES, Attempt, Item, ItemState, Out
 from domain.job import Job, JobState
 from domain.model import InvestmentModel
 from domain.money import plain
@@ -132,9 +132,25 @@ class ItemsAnswer(Answer):
     next_cursor: str | None = Field(description="Null on the last page.")
 
 
-class ItemDetailAnswer(ItemAnswer):
-    """With the whole stored result, exactly as it was written; null while there is none."""
+class AttemptAnswer(Answer):
+    """One time somebody worked on it. In work: no end and no cause yet."""
 
+    retry: int = Field(description="How many retries the job had had.")
+    number: int = Field(description="Counted anew by each retry; an outage burns no number.")
+    owner: str | None = Field(description="The claim: host, process and count.")
+    started: datetime | None
+    ended: datetime | None
+    cause: str | None = Field(description="How it ended: the outcome, the error, the outage, or lost_worker.")
+
+
+class RepublishAnswer(Answer):
+    order_sets: int = Field(description="How many fell due. The queue takes those it does not have.")
+
+
+class ItemDetailAnswer(ItemAnswer):
+    """With its last attempts, and the whole stored result as it was written; null while there is none."""
+
+    history: list[AttemptAnswer]
     result: dict[str, Any] | None
 
 
@@ -153,6 +169,17 @@ def item_answer(item: Item) -> ItemAnswer:
     )
 
 
+def attempt_answer(attempt: Attempt) -> AttemptAnswer:
+    return AttemptAnswer(
+        retry=attempt.gen,
+        number=attempt.number,
+        owner=attempt.owner,
+        started=attempt.started,
+        ended=attempt.ended,
+        cause=attempt.cause,
+    )
+
+
 def items_answer(items: Sequence[Item], *, limit: int) -> ItemsAnswer:
     """``items`` holds one more than ``limit`` where there is another page."""
     page = items[:limit]
@@ -165,6 +192,7 @@ def items_answer(items: Sequence[Item], *, limit: int) -> ItemsAnswer:
 def item_detail(item: Item) -> bytes:
     """An ``ItemDetailAnswer`` as JSON bytes. The stored result goes in byte for byte, never parsed."""
     document: dict[str, Any] = item_answer(item).model_dump(mode="json")
+    document["history"] = [attempt_answer(attempt).model_dump(mode="json") for attempt in item.attempts]
     document["result"] = None if item.result is None else msgspec.Raw(item.result)
     return msgspec.json.encode(document)
 

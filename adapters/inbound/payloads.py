@@ -32,16 +32,19 @@ from domain.errors import Invalid
 from domain.ids import (
     PORTFOLIO_ID_RULE,
     SECURITY_ID_RULE,
+    JobId,
     ModelId,
     PortfolioId,
     SecurityId,
     is_portfolio_id,
     is_security_id,
 )
+from domain.job import Retry
 from domain.model import MAX_NAME_LENGTH, InvestmentModel, ModelPosition
 from domain.money import MAX_PLACES, MAX_WHOLE_DIGITS, parse_decimal, plain
 from domain.policy import FractionalHolding, MissingPrice, NegativeCash, Policy, ShortHolding
 from domain.portfolio import Portfolio, Position
+from tasks.retry_job import RetryJob
 from tasks.submit_job import SubmitJob
 
 REQUEST_SCHEMA: Final = "trimtab.rebalance-request.v1"
@@ -387,6 +390,30 @@ class ModelUpdate(_ModelBody):
         return self._model(stored.model_id, self.version, stored.last_rebalance_date)
 
 
+class RetryRequest(Payload):
+    """Which failed portfolios of a job come back. An empty object: all of them."""
+
+    portfolio_ids: list[PortfolioIdText] | None = Field(
+        default=None, min_length=1, max_length=1000, description="These; without it, all that failed."
+    )
+    cause: str | None = Field(
+        default=None, min_length=1, max_length=200, description="Of these, only those whose reason begins so."
+    )
+    deadline: Moment | None = Field(
+        default=None, description="Without it, as long as a new job has by default."
+    )
+
+    @field_validator("portfolio_ids")
+    @classmethod
+    def _ids_once(cls, portfolio_ids: list[str] | None) -> list[str] | None:
+        _once(portfolio_ids or (), "portfolio")
+        return portfolio_ids
+
+
+class ParallelismRequest(Payload):
+    parallelism: int = Field(ge=1, le=_MAX_COUNT, description="Portfolios in work at once from now on.")
+
+
 class SolveModelPayload(Payload):
     positions: list[ModelPositionPayload]
 
@@ -449,6 +476,18 @@ def parse_request(
     )
 
 
+def parse_retry(body: bytes, job_id: JobId, *, max_bytes: int) -> RetryJob:
+    """Raises Invalid: the shape is broken."""
+    request = _validated(RetryRequest, load(body, max_bytes=max_bytes), "retry")
+    retry = Retry(portfolio_ids=_ids(request.portfolio_ids), cause=request.cause)
+    return RetryJob(job_id=job_id, retry=retry, deadline=request.deadline)
+
+
+def parse_parallelism(body: bytes, *, max_bytes: int) -> int:
+    """Raises Invalid: the shape is broken."""
+    return _validated(ParallelismRequest, load(body, max_bytes=max_bytes), "parallelism").parallelism
+
+
 def parse_new_model(body: bytes, *, max_bytes: int, new_id: Callable[[], str]) -> InvestmentModel:
     """Raises Invalid: the shape or a rule is broken."""
     return _validated(ModelCreate, load(body, max_bytes=max_bytes), "model").model(new_id)
@@ -464,15 +503,17 @@ def parse_solve(body: bytes, *, max_bytes: int) -> SolveDocument:
     payload = _validated(SolvePayload, load(body, max_bytes=max_bytes), "document")
     portfolio = payload.portfolio.portfolio()
     policy = payload.policy.policy()
+    model = InvestmentModel(
+        model_id=ModelId("solve"),
+        name="solve",
+        positions=tuple(position.position() for position in payload.model.positions),
+        portfolios=(portfolio.portfolio_id,),
+        policy=policy,
+    )
+    model.require_targets()
     return SolveDocument(
         portfolio=portfolio,
-        model=InvestmentModel(
-            model_id=ModelId("solve"),
-            name="solve",
-            positions=tuple(position.position() for position in payload.model.positions),
-            portfolios=(portfolio.portfolio_id,),
-            policy=policy,
-        ),
+        model=model,
         prices={SecurityId(security_id): price for security_id, price in payload.prices.items()},
         policy=policy,
     )

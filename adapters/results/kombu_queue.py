@@ -48,6 +48,9 @@ class KombuQueuePublisher:
             finally:
                 producer.release()
 
+    def identity(self) -> None:
+        """Such a broker does not say whether it forgot something: `trimtab republish` is for that."""
+
     def ping(self) -> None:
         with self._translated(), self._lock:
             self._connection.ensure_connection(max_retries=1, timeout=5)

@@ -1,5 +1,6 @@
 """Order sets on a Redis stream: plain fields, consumer groups, and each id added once in one atomic step."""
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,13 @@ redis.call('EXPIRE', KEYS[2], ARGV[5])
 return entry
 """
 
+# KEYS: the marker. ARGV: what to write where there is none. A server that lost its data lost the marker too; one
+# that started again with data from its disk may have lost the last second of it, and has another run id.
+_MARK: Final = """
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+return redis.call('GET', KEYS[1])
+"""
+
 IDS_KEPT_SECONDS: Final = 14 * 24 * 3600
 ORDER_SET_SCHEMA: Final = "trimtab.order-set.v1"
 
@@ -36,12 +44,16 @@ class StreamEntry:
 
 
 class RedisStreamPublisher:
-    """The default result queue. ``stream`` also names the hash of ids, one a job: ``<stream>:ids:<job>``."""
+    """The default result queue.
+
+    ``stream`` also names the hash of ids, one a job: ``<stream>:ids:<job>``, and the marker ``<stream>:born``.
+    """
 
     def __init__(self, client: Redis, stream: str = "trimtab.order-sets") -> None:
         self._client = client
         self._stream = stream
         self._add_once = client.register_script(_ADD_ONCE)
+        self._mark = client.register_script(_MARK)
 
     def publish(self, publication: Publication) -> None:
         with _translated():
@@ -55,6 +67,13 @@ class RedisStreamPublisher:
                     IDS_KEPT_SECONDS,
                 ],
             )
+
+    def identity(self) -> str:
+        """The server's run and the life of its data: a restart changes the one, a FLUSHALL the other."""
+        with _translated():
+            run_id: Any = self._client.info("server")["run_id"]
+            born: Any = self._mark(keys=[f"{self._stream}:born"], args=[uuid.uuid4().hex])
+        return f"{run_id}:{born.decode()}"
 
     def ping(self) -> None:
         with _translated():

@@ -14,7 +14,8 @@ import msgspec
 
 from domain.errors import Invalid
 from domain.ids import JobId, PortfolioId, SecurityId
-from domain.job import Job, JobState
+from domain.item import Attempt
+from domain.job import Job, JobState, Retry
 from domain.model import InvestmentModel
 from domain.policy import Policy
 from domain.ports import Member
@@ -70,7 +71,7 @@ def model_from(document: Mapping[str, Any]) -> InvestmentModel:
 
 
 class _JobSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What is settled about a job when it is accepted."""
+    """A job as it was accepted. CHANGEABLE of it may stand anew beside it."""
 
     key: str
     request_sha256: str
@@ -87,6 +88,7 @@ class _JobSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 SPEC_FIELDS = frozenset(_JobSpec.__struct_fields__)
 LIFE_FIELDS = frozenset(f.name for f in fields(Job)) - SPEC_FIELDS - {"job_id"}
+CHANGEABLE = ("parallelism", "deadline")
 
 
 def encode_spec(job: Job) -> bytes:
@@ -95,11 +97,40 @@ def encode_spec(job: Job) -> bytes:
 
 
 def job_from(job_id: str, spec: bytes, life: Mapping[str, Any]) -> Job:
-    """A job of its stored halves. ``life`` has every one of LIFE_FIELDS."""
+    """A job of its stored halves. ``life`` has every one of LIFE_FIELDS, and what was changed since of CHANGEABLE."""
     decoded = msgspec.json.decode(spec, type=_JobSpec)
     settled = {name: getattr(decoded, name) for name in SPEC_FIELDS}
+    changed = {name: life[name] for name in CHANGEABLE if life.get(name) is not None}
     lived = {name: life[name] for name in LIFE_FIELDS}
-    return Job(job_id=JobId(job_id), **settled, **{**lived, "state": JobState(life["state"])})
+    return Job(job_id=JobId(job_id), **{**settled, **changed, **lived, "state": JobState(life["state"])})
+
+
+def encode_retry(retry: Retry) -> bytes:
+    return msgspec.json.encode(retry)
+
+
+def retry_from(stored: bytes | None) -> Retry | None:
+    return None if stored is None else msgspec.json.decode(stored, type=Retry)
+
+
+# ------------------------------------------------------------------------------------------------ attempts
+
+
+def attempts_from(documents: Iterable[Mapping[str, Any]]) -> tuple[Attempt, ...]:
+    """Attempts as a store keeps them; moments are datetimes or milliseconds."""
+    return tuple(
+        Attempt(
+            **{
+                **document,
+                **{name: _moment(document[name]) for name in ("started", "ended")},
+            }
+        )
+        for document in documents
+    )
+
+
+def _moment(stored: datetime | int) -> datetime:
+    return from_millis(stored) if isinstance(stored, int) else stored
 
 
 # ------------------------------------------------------------------------------------------------ members

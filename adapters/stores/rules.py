@@ -9,7 +9,7 @@ from domain.item import FINAL_STATES, ITEM_MOVES, ItemState
 from domain.job import JobState
 from domain.ports import ModelQuery
 
-LOST_WORKER = "lost_worker"  # the reason of an item whose lease ran out
+LOST_WORKER = "lost_worker"  # the reason of an item whose lease ran out, and the cause its attempt ended by
 
 _SORT_FIELDS = ("model_id", "name", "last_rebalance_date")
 _DIRECTIONS: Mapping[str, int] = {"+": 1, "-": -1}
@@ -72,3 +72,10 @@ def expired_state(attempt: int, max_attempts: int, stop_to: str | None) -> ItemS
     if stop_to is not None:
         return check_target("expire", stop_to)
     return ItemState.FAILED if attempt >= max_attempts else ItemState.DELAYED
+
+
+def expired_reason(attempt: int, state: ItemState) -> str:
+    """Why an item of a job that goes on is what ``expired_state`` says: what ends its last worker too is poison."""
+    if state is not ItemState.FAILED:
+        return LOST_WORKER
+    return f"poison: attempt {attempt}, the last, ended with its worker lost or silent beyond the lease"

@@ -27,9 +27,10 @@ def store(store_url: str) -> Iterator[Store]:
 
 @pytest.fixture(params=["sqlite", pytest.param("mongodb", marks=pytest.mark.integration)])
 def unreachable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A store whose database does not answer: no such directory, nobody listening."""
+    """A store whose database does not answer: a file where its directory should be, nobody listening."""
+    (tmp_path / "a-file").touch()
     url = {
-        "sqlite": f"sqlite:///{tmp_path / 'no-such-directory' / 'store.db'}",
+        "sqlite": f"sqlite:///{tmp_path / 'a-file' / 'store.db'}",
         "mongodb": f"mongodb://127.0.0.1:{free_port()}/trimtab?directConnection=true",
     }[request.param]
     store = open_store(url, timeout_seconds=0.2)

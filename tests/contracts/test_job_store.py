@@ -33,6 +33,7 @@ from tests.support.lives import (
     members,
     stale,
     the_item_id,
+    woken,
 )
 
 UNKNOWN = JobId("nobody-knows")
@@ -58,7 +59,7 @@ def test_the_clock_is_utc_and_does_not_go_back(store: Store) -> None:
     second = store.now()
     assert first.utcoffset() == timedelta(0)
     assert first <= second
-    assert abs(seconds_from(store, datetime.now(UTC))) < 60  # noqa: TID251 - against the machine's own clock
+    assert abs(seconds_from(store, datetime.now(UTC))) < 60
 
 
 def test_a_closed_store_opens_again_when_it_is_used(store: Store) -> None:
@@ -220,6 +221,7 @@ JOB_ACTIONS: Mapping[str, Callable[[Store, Job], object]] = {
     "close": lambda store, found: store.close_job(found.job_id, found.gen),
     "retry": lambda store, found: store.retry_job(found.job_id, found.gen),
     "reopened": lambda store, found: store.reopened_job(found.job_id, found.gen),
+    "reaccept": lambda store, found: store.reaccept_job(found.job_id, found.gen),
 }
 
 
@@ -303,6 +305,14 @@ def test_a_stopped_job_says_what_becomes_of_the_rest_and_why(store: Store) -> No
     assert (stopping.stop_to, stopping.reason) == ("failed", "deadline")
 
 
+def test_a_stop_decided_in_an_earlier_gen_stops_nothing(store: Store) -> None:
+    found = store.insert_job(job())
+
+    assert not store.stop_job(JOB_ID, ItemState.FAILED, "deadline", gen=found.gen + 1)
+    assert store.get_job(JOB_ID).state is JobState.ACCEPTED
+    assert store.stop_job(JOB_ID, ItemState.FAILED, "deadline", gen=found.gen)
+
+
 def test_a_stop_to_a_state_that_is_no_end_is_a_mistake_in_the_code(store: Store) -> None:
     job_in(store, JobState.RUNNING)
     with pytest.raises(ValueError, match="sweep cannot end in traded"):
@@ -360,7 +370,7 @@ def test_a_job_is_closed_by_one_of_eight(store: Store) -> None:
     assert len([answer for answer in answers if answer is not None]) == 1
 
 
-@pytest.mark.parametrize("name", ["close", "retry", "reopened"])
+@pytest.mark.parametrize("name", ["close", "retry", "reopened", "reaccept"])
 @pytest.mark.parametrize("off", [-1, 1])
 def test_a_job_as_a_whole_is_changed_only_at_its_generation(store: Store, name: str, off: int) -> None:
     move = JOB_MOVES[name]
@@ -477,7 +487,7 @@ def test_what_an_outage_gave_back_comes_after_all_others_and_least_often_first(
         item = claimed(store, seat=seat)
         assert store.next_pending(JOB_ID) != item.item_id
         store.give_back(item.item_id, item.fence, "its record is out", delay_seconds=-1)
-        assert store.wake_items() == 1
+        assert woken(store) == 1
         return item.given_back
 
     assert [give_back_next() for _ in range(6)] == [0, 0, 0, 0, 1, 1]
@@ -550,7 +560,7 @@ def _expire(store: Store, item: Item) -> bool:
 
 
 def _wake(store: Store, item: Item) -> bool:
-    return store.wake_items() > 0 and store.get_item(item.item_id).state is not item.state
+    return woken(store) > 0 and store.get_item(item.item_id).state is not item.state
 
 
 def _sweep(store: Store, item: Item) -> int:
@@ -662,7 +672,7 @@ def test_a_failed_attempt_is_delayed_until_the_attempts_are_used_up(store: Store
         found = store.get_item(item.item_id)
         assert found.state is state is ItemState.DELAYED
         assert (found.reason, found.seat, found.out) == (f"boom {attempt}", None, None)
-        assert store.wake_items() == 1
+        assert woken(store) == 1
     last = claimed(store)
     state = store.fail_attempt(last.item_id, last.fence, "boom 3", max_attempts=3, delay_seconds=HOUR)
     found = store.get_item(last.item_id)
@@ -673,7 +683,7 @@ def test_a_failed_attempt_is_delayed_until_the_attempts_are_used_up(store: Store
 def test_a_delayed_item_sleeps_until_its_time_on_the_stores_clock(store: Store) -> None:
     item = item_in(store, ItemState.DELAYED)
     assert HOUR - 60 < seconds_from(store, item.not_before) <= HOUR
-    assert store.wake_items() == 0
+    assert woken(store) == 0
     assert store.claim(JOB_ID, 0, OWNER) is ClaimMiss.NOTHING_PENDING
 
 
@@ -686,7 +696,7 @@ def test_an_item_given_back_has_lost_no_attempt_and_waits(store: Store) -> None:
         found = store.get_item(item.item_id)
         assert (found.state, found.attempt, found.given_back) == (ItemState.DELAYED, 0, times)
         assert (found.reason, found.seat) == ("accounting is out", None)
-        assert store.wake_items() == 1
+        assert woken(store) == 1
 
 
 def test_waking_stops_at_its_limit(store: Store) -> None:
@@ -694,7 +704,7 @@ def test_waking_stops_at_its_limit(store: Store) -> None:
     for seat in range(3):
         item = claimed(store, seat=seat)
         store.give_back(item.item_id, item.fence, "out", delay_seconds=-1)
-    assert [store.wake_items(limit=2) for _ in range(3)] == [2, 1, 0]
+    assert [woken(store, limit=2) for _ in range(3)] == [2, 1, 0]
 
 
 def test_an_expired_item_wakes_at_once_and_a_used_up_one_fails(store: Store) -> None:
@@ -706,12 +716,13 @@ def test_an_expired_item_wakes_at_once_and_a_used_up_one_fails(store: Store) -> 
     found = store.get_item(first.item_id)
     assert (found.reason, found.seat, found.attempt, found.fence) == ("lost_worker", None, 1, 1)
     assert store.expire_items(ALL_OLD, max_attempts=2) == []
-    assert store.wake_items() == 1
+    assert woken(store) == 1
     claimed(store)
     (expired,) = store.expire_items(ALL_OLD, max_attempts=2)
     assert expired.state is ItemState.FAILED
     found = store.get_item(first.item_id)
-    assert (found.state, found.reason, found.not_before) == (ItemState.FAILED, "lost_worker", None)
+    assert (found.state, found.not_before) == (ItemState.FAILED, None)
+    assert (found.reason or "").startswith("poison: attempt 2, the last,")
 
 
 def test_an_item_that_expires_in_a_stopping_job_becomes_what_the_stop_says(store: Store) -> None:

@@ -59,9 +59,34 @@ def test_the_demo_shows_a_person_what_happened(tmp_path: Path) -> None:
         "proof",
         "8 verified exactly",
         "Look further",
-        "curl http://127.0.0.1",
     ):
         assert words in done.stdout
+
+
+# Where the real service has its store and its queues. The sample book is made up, so nothing of it may get there.
+ELSEWHERE = {
+    "store_url": "mongodb://127.0.0.1:1/trimtab",
+    "results_url": "redis://127.0.0.1:1/0",
+    "requests_url": "redis://127.0.0.1:1/0",
+    "order_sets_stream": "orders-for-real",
+}
+
+
+@pytest.mark.parametrize("command", [TRIMTAB, [sys.executable, "-c", WITHOUT_SERVER_BINARY]])
+def test_the_demo_keeps_away_from_the_store_and_the_queues_of_the_environment(
+    tmp_path: Path, command: list[str]
+) -> None:
+    done = subprocess.run(
+        [*command, "demo", *SMALL, "--json"],
+        env={**environment({"state_dir": str(tmp_path), **ELSEWHERE}), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["verified"] == 8
 
 
 def test_without_a_server_binary_the_demo_says_so_and_runs_as_one_process(tmp_path: Path) -> None:
@@ -176,6 +201,25 @@ def test_commands_find_the_stack_that_is_up(up: Path, tmp_path: Path) -> None:
     orders = trimtab("orders", "--json", "--job", job["job_id"], state_dir=up)
     assert {json.loads(line)["job_id"] for line in orders.stdout.splitlines()} == {job["job_id"]}
     assert len(orders.stdout.splitlines()) == 8
+
+
+def test_a_stack_with_schedules_runs_their_jobs(tmp_path: Path) -> None:
+    schedules = [{"name": "minutely", "model_id": "nobody", "cron": "* * * * *"}]
+    with subprocess.Popen(
+        [*TRIMTAB, "up", "--portfolios", "1", "--securities", "1", "--port", "0"],
+        env=environment({"state_dir": str(tmp_path), "schedules": json.dumps(schedules)}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as stack:
+        try:
+            log = tmp_path / "worker-1.log"
+            eventually(
+                lambda: log.read_text() if log.exists() else "",
+                lambda text: "schedule.not_started" in text,
+                seconds=90,
+            )
+        finally:
+            stack.terminate()
 
 
 def test_the_doctor_finds_a_running_stack_healthy(up: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ class Collector:
 
     def __init__(self) -> None:
         self.tokens: list[Token] = []
-        self.scheduled: list[str] = []
+        self.scheduled: list[tuple[str, date]] = []
         self.refusals: list[Exception] = []
 
     def run_token(self, token: Token) -> None:
@@ -37,8 +38,8 @@ class Collector:
         if token.seat == 99:
             raise Invalid("a use case that fails")
 
-    def start_scheduled(self, name: str) -> str:
-        self.scheduled.append(name)
+    def start_scheduled(self, name: str, business_date: date) -> str:
+        self.scheduled.append((name, business_date))
         if len(self.scheduled) <= len(self.refusals):
             raise self.refusals[len(self.scheduled) - 1]
         return "job"
@@ -102,18 +103,18 @@ def test_a_schedule_that_meets_too_much_work_or_an_outage_tries_again(app: Celer
             Busy("too much", code="too_many_jobs", retry_after_seconds=1),
             StoreUnavailable("store", "connection refused"),
         ]
-        app.send_task(START_SCHEDULED, kwargs={"name": "nightly"})
+        app.send_task(START_SCHEDULED, kwargs={"name": "nightly", "business_date": "2026-11-23"})
         eventually(lambda: collector.scheduled, lambda seen: len(seen) == 3, seconds=20)
 
 
 def test_a_schedule_that_is_wrong_is_not_tried_again(app: Celery) -> None:
     with working(app) as collector:
         collector.refusals = [Invalid("no such schedule")]
-        app.send_task(START_SCHEDULED, kwargs={"name": "nobody"})
+        app.send_task(START_SCHEDULED, kwargs={"name": "nobody", "business_date": "2026-11-23"})
         CeleryTokens(app).send([Token(JobId("after"), 0)])
         eventually(lambda: collector.tokens, bool, seconds=20)
 
-    assert collector.scheduled == ["nobody"]
+    assert collector.scheduled == [("nobody", date(2026, 11, 23))]
     assert CeleryTokens(app).length() == 0
 
 

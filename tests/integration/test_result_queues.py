@@ -13,6 +13,7 @@ from adapters.results.redis_stream import RedisStreamPublisher, RedisStreamReade
 from domain.errors import BrokerUnavailable
 from domain.ids import ItemId, JobId
 from domain.ports import Publication
+from worker import guarded_redis
 from worker.redis_client import redis_client
 
 pytestmark = pytest.mark.integration
@@ -98,6 +99,7 @@ def test_a_reader_that_follows_sees_what_comes_later(client: Redis) -> None:
 
 
 def test_a_kombu_queue_carries_the_plain_json_and_the_id(redis_url: str) -> None:
+    guarded_redis.install("trimtab.run")  # as in a process of ours: it must leave other queues alone
     with closing(KombuQueuePublisher(redis_url, "orders")) as publisher:
         publisher.ping()
         publisher.publish(publication(1, b'{"id":"job:1"}'))

@@ -206,43 +206,57 @@ def _strongly_connected(
     successors: Sequence[Sequence[tuple[int, int]]], final: bytearray
 ) -> Iterator[list[int]]:
     """Tarjan's algorithm without recursion, over the states that are not final; single states are left out."""
-    order = [0] * len(successors)  # 0: not visited
-    low = [0] * len(successors)
-    on_stack = bytearray(len(successors))
-    stack: list[int] = []
-    visited = 0
+    search = _Tarjan(successors, final)
     for root in range(len(successors)):
-        if order[root] or final[root]:
-            continue
-        path = [(root, iter(successors[root]))]
+        if not (search.order[root] or final[root]):
+            yield from search.parts_from(root)
+
+
+class _Tarjan:
+    """The depth-first search: ``order`` counts from 1 (0: not visited), ``low`` is the oldest state in reach."""
+
+    def __init__(self, successors: Sequence[Sequence[tuple[int, int]]], final: bytearray) -> None:
+        self._successors = successors
+        self._final = final
+        self.order = [0] * len(successors)
+        self._low = [0] * len(successors)
+        self._stack: list[int] = []
+        self._on_stack = bytearray(len(successors))
+        self._visited = 0
+
+    def parts_from(self, root: int) -> Iterator[list[int]]:
+        path = [self._visit(root)]
         while path:
             number, pending = path[-1]
-            if not order[number]:
-                visited += 1
-                order[number] = low[number] = visited
-                stack.append(number)
-                on_stack[number] = 1
-            for _, target in pending:
-                if final[target]:
-                    continue
-                if not order[target]:
-                    path.append((target, iter(successors[target])))
-                    break
-                if on_stack[target]:
-                    low[number] = min(low[number], order[target])
-            else:
-                path.pop()
-                if path:
-                    low[path[-1][0]] = min(low[path[-1][0]], low[number])
-                if low[number] == order[number]:
-                    part = _pop_part(stack, on_stack, number)
-                    if len(part) > 1:
-                        yield part
+            unseen = self._next_unseen(number, pending)
+            if unseen is not None:
+                path.append(self._visit(unseen))
+                continue
+            path.pop()
+            if path:
+                above = path[-1][0]
+                self._low[above] = min(self._low[above], self._low[number])
+            if self._low[number] == self.order[number] and len(part := self._pop_part(number)) > 1:
+                yield part
 
+    def _visit(self, number: int) -> tuple[int, Iterator[tuple[int, int]]]:
+        self._visited += 1
+        self.order[number] = self._low[number] = self._visited
+        self._stack.append(number)
+        self._on_stack[number] = 1
+        return number, iter(self._successors[number])
 
-def _pop_part(stack: list[int], on_stack: bytearray, root: int) -> list[int]:
-    part = []
-    while not part or part[-1] != root:
-        part.append(stack.pop())
-        on_stack[part[-1]] = 0
-    return part
+    def _next_unseen(self, number: int, pending: Iterator[tuple[int, int]]) -> int | None:
+        for _, target in pending:
+            if not (self.order[target] or self._final[target]):
+                return target
+            if self._on_stack[target]:
+                self._low[number] = min(self._low[number], self.order[target])
+        return None
+
+    def _pop_part(self, root: int) -> list[int]:
+        part: list[int] = []
+        while not part or part[-1] != root:
+            part.append(self._stack.pop())
+            self._on_stack[part[-1]] = 0
+        return part

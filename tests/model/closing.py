@@ -24,7 +24,7 @@ def look(config: Configuration, state: State, me: Process) -> Iterator[Step]:
         me = me._replace(phase=Phase.COUNT, gen=job.gen, chosen=job.chosen)
     else:
         me = idle(me)
-    yield Step("look", "", False, state, me)
+    yield Step("look", state, me)
 
 
 def count(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -37,11 +37,13 @@ def count(config: Configuration, state: State, me: Process) -> Iterator[Step]:
         if final is not None:
             counts[final] += 1
         elif not _overlooked(config, state.items[index].state):
-            yield Step("count", "", False, state, idle(me))
+            yield Step("count", state, idle(me))
             return
-    phase = Phase.CLOSE if until == last else Phase.COUNT
-    counted = me._replace(phase=phase, at=until + 1, counts=tuple(sorted(counts.items())))
-    yield Step("count", "", False, state, counted)
+    counted = me._replace(at=until + 1, counts=tuple(sorted(counts.items())))
+    if until == last:
+        enough = counts.total() == config.n or not config.protocol.close_expects_all_n
+        counted = counted._replace(phase=Phase.CLOSE) if enough else idle(me)
+    yield Step("count", state, counted)
 
 
 def _final_state(config: Configuration, me: Process, index: int, item: Item) -> ItemState | None:
@@ -63,8 +65,8 @@ def close(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     job = state.job
     same = job.gen == me.gen or not config.protocol.close_compares_the_gen
     if same and job.state in config.moves.job_sources["close"]:
-        counts = dict(me.counts)
+        counts: dict[str, int] = dict(me.counts)
         target = closed_state(counts, sum(counts.values()))
         assert target is not None, "counted"
         state = state._replace(job=job._replace(state=target, counts=me.counts))
-    yield Step("close", "close", False, state, idle(me))
+    yield Step("close", state, idle(me), move="close")

@@ -5,7 +5,7 @@ from itertools import combinations
 
 from domain.item import ItemState
 from domain.job import OPEN
-from tests.model.states import IDLE, NONE, Configuration, Fault, State, Step
+from tests.model.states import NONE, Configuration, Fault, State, Step
 from tests.model.steward import stopped
 
 
@@ -74,4 +74,4 @@ def _clock_and_broker(_config: Configuration, state: State) -> Iterator[Step]:
 
 
 def _step(name: str, state: State, *, move: str = "", fault: bool = True) -> Step:
-    return Step(name, move, fault, state, IDLE)
+    return Step(name, state, move=move, fault=fault)

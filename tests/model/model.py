@@ -30,7 +30,7 @@ class JobModel:
         if config.expanded:
             job = Job(state=JobState.RUNNING, frozen=True, started=True)
             item = Item(state=ItemState.PENDING)
-            tokens = range(min(config.parallelism, config.n))
+            tokens = config.seats
         return State(
             job=job,
             items=(item,) * config.n,

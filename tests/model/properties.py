@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from adapters.stores.rules import closed_state
 from domain.item import DECIDED_STATES, FINAL_STATES, ItemState, Out
 from domain.job import JobState
-from tests.model.states import NONE, Configuration, Phase, State, Step
+from tests.model.states import NONE, Configuration, State, Step
 from tests.model.worker import holds_a_claim
 
 # ------------------------------------------------------------------------------------------------ of states
@@ -28,7 +28,7 @@ def _seat_without_work(_config: Configuration, state: State) -> bool:
 def _claim_taken_away(_config: Configuration, state: State) -> bool:
     """A live claim whose lease nobody saw run out: its item is running, for it alone."""
     for worker in state.workers:
-        if worker.item != NONE and worker.phase is Phase.WORK and not worker.lapsed:
+        if holds_a_claim(worker) and not worker.lapsed:
             item = state.items[worker.item]
             if item.state is not ItemState.RUNNING or item.fence != worker.fence:
                 return True
@@ -86,7 +86,7 @@ def _closed_too_early(config: Configuration, state: State) -> bool:
     job = state.job
     if not job.state.closed:
         return False
-    counts = Counter(item.state for item in state.items if item.state is not None)
+    counts: Counter[str] = Counter(item.state for item in state.items if item.state is not None)
     exact = dict(job.counts) == dict(counts) and sum(counts.values()) == config.n
     return not exact or closed_state(counts, config.n) is not job.state
 

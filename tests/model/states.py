@@ -28,6 +28,7 @@ class Phase(StrEnum):
     REPEAT = "repeat"  # the reply to its finish was lost
     OUTBOX = "outbox"  # only with the bug of two writes
     RESUME = "resume"
+    FILL = "fill"
     PUBLISH = "publish"
     MARK = "mark"
     PASS_ON = "pass_on"
@@ -136,10 +137,10 @@ class Step(NamedTuple):
     """
 
     name: str
-    move: str
-    fault: bool
     state: State
-    process: Process
+    process: Process = IDLE
+    move: str = ""
+    fault: bool = False
 
 
 class Fault(StrEnum):
@@ -183,6 +184,7 @@ class Protocol:
     publish_before_mark: bool = True
     result_and_outbox_in_one_write: bool = True
     resume_after_the_finish: bool = True
+    resume_fills_the_seats: bool = True
     worker_publishes: bool = True
     worker_closes: bool = True
     token_is_passed_on: bool = True
@@ -209,6 +211,7 @@ class Protocol:
     deadline_compares_the_gen: bool = True
     retry_renews_the_deadline: bool = True
     retry_freezes_what_was_not: bool = True
+    retry_sends_tokens: bool = True
     # Only these two are off: what it would take to stop a job while a retry puts its items back.
     reopen_before_sweep: bool = False
     close_waits_for_the_reopened: bool = False
@@ -285,6 +288,11 @@ class Configuration:
     outcomes: tuple[ItemState, ...] = (ItemState.TRADED, ItemState.NO_TRADE)
     protocol: Protocol = field(default_factory=Protocol)
     moves: Moves = field(default_factory=Moves)
+
+    @property
+    def seats(self) -> range:
+        """As ``Job.seats``: a job of fewer portfolios has fewer seats."""
+        return range(min(self.parallelism, self.n))
 
     def outcome(self, item: int) -> ItemState:
         return self.outcomes[item % len(self.outcomes)]

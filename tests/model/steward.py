@@ -41,7 +41,7 @@ def steward_steps(config: Configuration, state: State, me: Process) -> Iterator[
     if me.phase is not Phase.IDLE:
         yield from _STEPS[me.phase](config, state, me)
         if Fault.CRASH in config.faults:
-            yield Step("steward dies", "", True, state, IDLE)
+            yield Step("steward dies", state, fault=True)
         return
     yield from _tend_items(config, state, me)
     for part in _TENDING.get(state.job.state, ()):
@@ -59,14 +59,14 @@ def _tend_items(config: Configuration, state: State, me: Process) -> Iterator[St
             yield from _lapsed(config, state, me, index)
         elif item.state in config.moves.item_sources["wake"] and protocol.steward_wakes:
             awake = item._replace(state=config.moves.item_target("wake"))
-            yield Step(f"wake {index}", "wake", False, with_item(state, index, awake), me)
+            yield Step(f"wake {index}", with_item(state, index, awake), me, move="wake")
         elif item.out is Out.DUE and config.healing and protocol.steward_publishes:
             published = with_entry(config, state, index, item.result)
             held = me._replace(phase=Phase.MARK, item=index)
-            yield Step(f"republish {index}", "", False, published, held)
+            yield Step(f"republish {index}", published, held)
         elif item.out is Out.SENT and config.forgets and not state.world.entries[index]:
             again = with_item(state, index, item._replace(out=Out.DUE))
-            yield Step(f"due again {index}", "", False, again, me)
+            yield Step(f"due again {index}", again, me)
 
 
 def _lapsed(config: Configuration, state: State, me: Process, index: int) -> Iterator[Step]:
@@ -86,7 +86,7 @@ def _lapsed(config: Configuration, state: State, me: Process, index: int) -> Ite
         gen=state.job.gen if stopping else NONE,
         goal=state.job.stop_to or "" if stopping else "",
     )
-    yield Step(f"lapsed {index}", "", any(alive), state._replace(workers=tuple(sorted(workers))), held)
+    yield Step(f"lapsed {index}", state._replace(workers=tuple(sorted(workers))), held, fault=any(alive))
 
 
 def _expire(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -99,36 +99,34 @@ def _expire(config: Configuration, state: State, me: Process) -> Iterator[Step]:
         seat = NONE if config.protocol.expire_frees_the_seat else item.seat
         gen = item.gen if me.gen == NONE else me.gen
         state = with_item(state, me.item, item._replace(state=target, seat=seat, gen=gen))
-    yield Step(f"expire {me.item}", "expire", False, state, IDLE)
+    yield Step(f"expire {me.item}", state, move="expire")
 
 
 def _mark(_config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """I7, after a publish of its own."""
-    yield Step(f"mark {me.item}", "", False, marked(state, me.item), IDLE)
+    yield Step(f"mark {me.item}", marked(state, me.item))
 
 
 # ------------------------------------------------------------------------------------------------ opening
 
 
 def _open(_config: Configuration, state: State, me: Process) -> Iterator[Step]:
-    yield Step("open", "", False, state, me._replace(phase=Phase.FREEZE, gen=state.job.gen))
+    yield Step("open", state, me._replace(phase=Phase.FREEZE, gen=state.job.gen))
 
 
 def _freeze(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """J2, insert once. With the upstream out, a job that is not frozen yet waits (J5 when it runs by now)."""
     job = state.job
     if not job.frozen and state.world.outage:
-        yield Step("cannot freeze", "wait", False, waiting(config, state), IDLE)
+        yield Step("cannot freeze", waiting(config, state), move="wait")
         return
     state = state._replace(job=job._replace(frozen=True))
     if me.goal == _RETRYING:
-        yield Step("freeze", "", False, state, me._replace(phase=Phase.REOPEN))
+        yield Step("freeze", state, me._replace(phase=Phase.REOPEN))
     elif config.protocol.expansion_before_start:
-        yield Step("freeze", "", False, state, me._replace(phase=Phase.EXPAND))
+        yield Step("freeze", state, me._replace(phase=Phase.EXPAND))
     else:
-        yield Step(
-            "freeze and start", "start", False, _started(config, state), me._replace(phase=Phase.EXPAND)
-        )
+        yield Step("freeze and start", _started(config, state), me._replace(phase=Phase.EXPAND), move="start")
 
 
 def _expand(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -138,14 +136,14 @@ def _expand(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     index = next(missing, None)
     if index is not None:
         written = with_item(state, index, Item(state=ItemState.PENDING, gen=me.gen))
-        yield Step(f"write {index}", "", False, written, me._replace(at=index + 1))
+        yield Step(f"write {index}", written, me._replace(at=index + 1))
     elif me.goal in _STOPPING:
         yield from _sweep(config, state, me._replace(phase=Phase.SWEEP, at=0))
     elif state.job.state in config.moves.job_sources["start"]:
-        sending = me._replace(phase=Phase.SEND, gen=NONE, at=0)
-        yield Step("start", "start", False, _started(config, state), sending)
+        sending = IDLE._replace(phase=Phase.SEND)
+        yield Step("start", _started(config, state), sending, move="start")
     else:
-        yield Step("started already", "", False, state, IDLE)
+        yield Step("started already", state)
 
 
 def _started(config: Configuration, state: State) -> State:
@@ -155,10 +153,10 @@ def _started(config: Configuration, state: State) -> State:
 
 
 def _send(config: Configuration, state: State, _me: Process) -> Iterator[Step]:
-    """The first tokens, one a seat, by whoever started the job."""
-    if config.protocol.first_tokens_are_sent and config.protocol.steward_sends_tokens:
-        state = with_tokens(state, *(Token(seat) for seat in range(min(config.parallelism, config.n))))
-    yield Step("send tokens", "", False, state, IDLE)
+    """The first tokens, one a seat, by whoever started the job or put it back to work."""
+    if config.protocol.first_tokens_are_sent:
+        state = with_tokens(state, *map(Token, config.seats))
+    yield Step("send tokens", state)
 
 
 # ------------------------------------------------------------------------------------------------ running, waiting
@@ -168,19 +166,19 @@ def _repair(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """A free seat of a running job with something pending gets a token in the end."""
     if not (config.healing and config.protocol.steward_sends_tokens and any_in(state, _PENDING)):
         return
-    for seat in sorted(set(range(config.parallelism)) - busy_seats(state)):
+    for seat in sorted(set(config.seats) - busy_seats(state)):
         sent = with_tokens(state, Token(seat))
         if sent is not state:
-            yield Step(f"send token {seat}", "", False, sent, me)
+            yield Step(f"send token {seat}", sent, me)
 
 
 def _probe(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """One probe at a time on the lowest free seat. Its own crash between noting and sending is a lost token."""
-    free = sorted(set(range(config.parallelism)) - busy_seats(state))
+    free = sorted(set(config.seats) - busy_seats(state))
     if config.protocol.steward_probes and free and any_in(state, _PENDING):
         sent = with_tokens(state, Token(free[0], probe=True))
         if sent is not state:
-            yield Step("probe", "", False, sent, me)
+            yield Step("probe", sent, me)
 
 
 def _close(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -188,7 +186,7 @@ def _close(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     if not config.protocol.steward_closes or any_in(state, OPEN_STATES):
         return
     if all_written(state) or not config.protocol.close_expects_all_n:
-        yield Step("nothing open", "", False, state, closing.looking(me))
+        yield Step("nothing open", state, closing.looking(me))
 
 
 # ------------------------------------------------------------------------------------------------ stopping, retrying
@@ -198,11 +196,11 @@ def _stop(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """Read the stopping job: write what is missing, sweep what is left, close. What has nothing to do is left out."""
     held = me._replace(gen=state.job.gen, goal=state.job.stop_to or "", chosen=state.job.chosen)
     if config.protocol.expansion_before_sweep and not (state.job.started or all_written(state)):
-        yield Step("stop", "", False, state, held._replace(phase=Phase.EXPAND))
+        yield Step("stop", state, held._replace(phase=Phase.EXPAND))
     elif _next_reopened(config, state, held) is not None and config.protocol.reopen_before_sweep:
-        yield Step("stop", "", False, state, held._replace(phase=Phase.REOPEN))
+        yield Step("stop", state, held._replace(phase=Phase.REOPEN))
     elif _next_swept(config, state, held) is not None:
-        yield Step("stop", "", False, state, held._replace(phase=Phase.SWEEP))
+        yield Step("stop", state, held._replace(phase=Phase.SWEEP))
     else:
         yield from _close(config, state, me)
 
@@ -211,12 +209,12 @@ def _sweep(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """I10, one item a step, each its own compare-and-set."""
     index = _next_swept(config, state, me)
     if index is None:
-        yield Step("swept", "", False, state, closing.looking(me))
+        yield Step("swept", state, closing.looking(me))
         return
     target = ItemState(me.goal)
     assert target in config.moves.item_targets["sweep"], target
     swept = state.items[index]._replace(state=target, gen=me.gen)
-    yield Step(f"sweep {index}", "sweep", False, with_item(state, index, swept), me._replace(at=index + 1))
+    yield Step(f"sweep {index}", with_item(state, index, swept), me._replace(at=index + 1), move="sweep")
 
 
 def _next_swept(config: Configuration, state: State, me: Process) -> int | None:
@@ -233,11 +231,11 @@ def _retry(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     held = me._replace(gen=state.job.gen, goal=_RETRYING, chosen=state.job.chosen)
     if not state.job.frozen and config.protocol.retry_freezes_what_was_not:
         if not state.world.outage:
-            yield Step("open again", "", False, state, held._replace(phase=Phase.FREEZE))
+            yield Step("open again", state, held._replace(phase=Phase.FREEZE))
     elif config.protocol.reopen_items_before_the_job:
-        yield Step("open again", "", False, state, held._replace(phase=Phase.REOPEN))
+        yield Step("open again", state, held._replace(phase=Phase.REOPEN))
     else:
-        yield Step("open again", "", False, state, held._replace(phase=Phase.REOPENED))
+        yield Step("open again", state, held._replace(phase=Phase.REOPENED))
 
 
 def _reopen(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -245,15 +243,13 @@ def _reopen(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     index = _next_reopened(config, state, me)
     if index is not None:
         item = state.items[index]._replace(state=config.moves.item_target("reopen"), attempt=0, gen=me.gen)
-        yield Step(
-            f"reopen {index}", "reopen", False, with_item(state, index, item), me._replace(at=index + 1)
-        )
+        yield Step(f"reopen {index}", with_item(state, index, item), me._replace(at=index + 1), move="reopen")
     elif me.goal in _STOPPING:
         yield from _sweep(config, state, me._replace(phase=Phase.SWEEP, at=0))
     elif config.protocol.reopen_items_before_the_job:
         yield from _reopened(config, state, me)
     else:
-        yield Step("reopened", "", False, state, IDLE)
+        yield Step("reopened", state)
 
 
 def _next_reopened(config: Configuration, state: State, me: Process) -> int | None:
@@ -268,12 +264,14 @@ def _next_reopened(config: Configuration, state: State, me: Process) -> int | No
 
 
 def _reopened(config: Configuration, state: State, me: Process) -> Iterator[Step]:
-    """J10."""
+    """J10; the tokens by whoever did it."""
     job = state.job
+    after = IDLE if config.protocol.reopen_items_before_the_job else me._replace(phase=Phase.REOPEN)
     if job.state in config.moves.job_sources["reopened"] and job.gen == me.gen:
         state = state._replace(job=job._replace(state=config.moves.job_target("reopened")))
-    after = IDLE if config.protocol.reopen_items_before_the_job else me._replace(phase=Phase.REOPEN)
-    yield Step("reopened", "reopened", False, state, after)
+        if config.protocol.reopen_items_before_the_job and config.protocol.retry_sends_tokens:
+            after = IDLE._replace(phase=Phase.SEND)
+    yield Step("reopened", state, after, move="reopened")
 
 
 # ------------------------------------------------------------------------------------------------ the deadline
@@ -282,9 +280,11 @@ def _reopened(config: Configuration, state: State, me: Process) -> Iterator[Step
 def _past_deadline(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """Read a job whose deadline has passed."""
     passed = state.world.deadline_passed
-    over = passed == state.job.gen if config.protocol.retry_renews_the_deadline else passed != NONE
-    if over and passed != NONE and state.job.state in config.moves.job_sources["stop"]:
-        yield Step("past deadline", "", False, state, me._replace(phase=Phase.DEADLINE, gen=state.job.gen))
+    over = passed in (
+        {state.job.gen} if config.protocol.retry_renews_the_deadline else {*range(state.job.gen + 1)}
+    )
+    if over and state.job.state in config.moves.job_sources["stop"]:
+        yield Step("past deadline", state, me._replace(phase=Phase.DEADLINE, gen=state.job.gen))
 
 
 def _deadline(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -292,7 +292,7 @@ def _deadline(config: Configuration, state: State, me: Process) -> Iterator[Step
     same = state.job.gen == me.gen or not config.protocol.deadline_compares_the_gen
     if same and state.job.state in config.moves.job_sources["stop"]:
         state = stopped(config, state, ItemState.FAILED)
-    yield Step("deadline", "stop", False, state, IDLE)
+    yield Step("deadline", state, move="stop")
 
 
 def stopped(config: Configuration, state: State, stop_to: ItemState) -> State:

@@ -30,9 +30,9 @@ def worker_steps(config: Configuration, state: State, me: Process) -> Iterator[S
     yield from _STEPS[me.phase](config, state, me)
     for item in me.marks:
         left = tuple(other for other in me.marks if other != item)
-        yield Step(f"mark {item}", "", False, marked(state, item), me._replace(marks=left))
+        yield Step(f"mark {item}", marked(state, item), me._replace(marks=left))
     if Fault.CRASH in config.faults and me != IDLE:
-        yield Step("worker dies", "", True, state, IDLE)
+        yield Step("worker dies", state, fault=True)
 
 
 # ------------------------------------------------------------------------------------------------ the claim
@@ -51,22 +51,24 @@ def _claim(config: Configuration, state: State, me: Process, token: Token, *, fa
     sources = config.moves.item_sources["claim"]
     candidates = [index for index, item in enumerate(state.items) if item.state in sources]
     if not candidates:
-        yield Step("nothing pending", "", fault, state, looking(me))
+        yield Step("nothing pending", state, looking(me), fault=fault)
         return
     if config.claim_order is ClaimOrder.BY_ID:
         for index in candidates:
             fence = state.items[index].fence
             held = me._replace(phase=Phase.CLAIM, item=index, fence=fence, seat=token.seat, probe=token.probe)
-            yield Step(f"page {index}", "", fault, state, held)
+            yield Step(f"page {index}", state, held, fault=fault)
         return
     if not _seat_free(config, state, token.seat):
-        yield Step("seat busy", "", fault, state, me)
+        yield Step("seat busy", state, me, fault=fault)
         return
     if config.claim_order is ClaimOrder.LOWEST:
         del candidates[1:]
     for index in candidates:
         claimed = state.items[index].fence + 1
-        yield _claimed(config, state, me._replace(seat=token.seat, probe=token.probe), index, claimed, fault)
+        yield _claimed(
+            config, state, me._replace(seat=token.seat, probe=token.probe), index, claimed, fault=fault
+        )
 
 
 def _claim_by_id(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -74,19 +76,21 @@ def _claim_by_id(config: Configuration, state: State, me: Process) -> Iterator[S
     item = state.items[me.item]
     same = item.fence == me.fence or not config.protocol.claim_compares_the_fence
     if same and item.state in config.moves.item_sources["claim"] and _seat_free(config, state, me.seat):
-        yield _claimed(config, state, me, me.item, me.fence + 1, False)
+        yield _claimed(config, state, me, me.item, me.fence + 1)
     else:
-        yield Step(f"missed {me.item}", "", False, state, idle(me))
+        yield Step(f"missed {me.item}", state, idle(me))
 
 
-def _claimed(config: Configuration, state: State, me: Process, index: int, fence: int, fault: bool) -> Step:  # noqa: FBT001
+def _claimed(
+    config: Configuration, state: State, me: Process, index: int, fence: int, *, fault: bool = False
+) -> Step:
     item = state.items[index]
     counted = 1 if config.protocol.claim_counts_the_attempt else 0
     running = item._replace(
         state=config.moves.item_target("claim"), fence=fence, attempt=item.attempt + counted, seat=me.seat
     )
     held = me._replace(phase=Phase.WORK, item=index, fence=fence)
-    return Step(f"claim {index}", "claim", fault, with_item(state, index, running), held)
+    return Step(f"claim {index}", with_item(state, index, running), held, move="claim", fault=fault)
 
 
 def _seat_free(config: Configuration, state: State, seat: int) -> bool:
@@ -99,13 +103,13 @@ def _seat_free(config: Configuration, state: State, seat: int) -> bool:
 def _work(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """It answers, fails, finds the upstream out, or (poison) dies of it."""
     if me.item in config.poison:
-        yield Step(f"poison {me.item}", "", False, state, IDLE)
+        yield Step(f"poison {me.item}", state)
         return
     if config.protocol.store_before_publish:
         yield from _finish(config, state, me)
     else:
         published = _published(config, state, me)
-        yield Step(f"publish {me.item}", "", False, published, me._replace(phase=Phase.REPEAT))
+        yield Step(f"publish {me.item}", published, me._replace(phase=Phase.REPEAT))
     if Fault.ERROR in config.faults:
         yield _fail(config, state, me)
     if state.world.outage:
@@ -118,7 +122,7 @@ def _finish(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     name = f"finish {me.item}"
     own = item.result == me.fence and item.state in DECIDED_STATES and protocol.repeated_finish_is_recognised
     if own and me.phase is Phase.REPEAT:
-        yield Step(name, "", False, state, _after_the_finish(config, me))
+        yield Step(name, state, _after_the_finish(config, me))
     elif _holds(
         config,
         item,
@@ -128,13 +132,15 @@ def _finish(config: Configuration, state: State, me: Process) -> Iterator[Step]:
         compare_state=protocol.finish_compares_the_state,
     ):
         decided = with_item(state, me.item, _decided(config, item, me))
-        yield Step(name, "finish", False, decided, _after_the_finish(config, me))
+        yield Step(name, decided, _after_the_finish(config, me), move="finish")
         if Fault.REPLY in config.faults:
-            yield Step(f"{name}, reply lost", "finish", True, decided, me._replace(phase=Phase.REPEAT))
+            yield Step(
+                f"{name}, reply lost", decided, me._replace(phase=Phase.REPEAT), move="finish", fault=True
+            )
     else:
         publishing = me._replace(phase=Phase.PUBLISH)
         dropped = _passing(me) if protocol.publish_only_what_was_stored else publishing
-        yield Step(f"zombie {me.item}", "", False, state, dropped)
+        yield Step(f"zombie {me.item}", state, dropped)
 
 
 def _decided(config: Configuration, item: Item, me: Process) -> Item:
@@ -163,7 +169,7 @@ def _to_publish(config: Configuration, me: Process) -> Process:
 def _outbox(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """Only with the bug: the second of two writes."""
     due = state.items[me.item]._replace(out=Out.DUE)
-    yield Step(f"due {me.item}", "", False, with_item(state, me.item, due), _to_publish(config, me))
+    yield Step(f"due {me.item}", with_item(state, me.item, due), _to_publish(config, me))
 
 
 def _holds(
@@ -186,11 +192,11 @@ def _fail(config: Configuration, state: State, me: Process) -> Step:
     item = state.items[me.item]
     passing = _passing(me)
     if not _holds(config, item, me, "error", compare_fence=config.protocol.error_compares_the_fence):
-        return Step(f"error {me.item}", "", True, state, passing)
+        return Step(f"error {me.item}", state, passing, fault=True)
     target = ItemState.DELAYED if item.attempt < config.attempts else ItemState.FAILED
     assert target in config.moves.item_targets["error"], target
     failed = with_item(state, me.item, item._replace(state=target, seat=NONE))
-    return Step(f"error {me.item}", "error", True, failed, passing)
+    return Step(f"error {me.item}", failed, passing, move="error", fault=True)
 
 
 def _give_back(config: Configuration, state: State, me: Process) -> Step:
@@ -198,7 +204,7 @@ def _give_back(config: Configuration, state: State, me: Process) -> Step:
     item, protocol = state.items[me.item], config.protocol
     ended = idle(me) if protocol.give_back_ends_the_token else _passing(me)
     if not _holds(config, item, me, "give_back", compare_fence=protocol.give_back_compares_the_fence):
-        return Step(f"give back {me.item}", "", False, state, ended)
+        return Step(f"give back {me.item}", state, ended)
     returned = 1 if protocol.give_back_returns_the_attempt else 0
     given = item._replace(
         state=config.moves.item_target("give_back"), seat=NONE, attempt=item.attempt - returned
@@ -206,13 +212,13 @@ def _give_back(config: Configuration, state: State, me: Process) -> Step:
     after = ended
     if protocol.give_back_makes_the_job_wait:
         after = _passing(me)._replace(phase=Phase.WAIT)
-    return Step(f"give back {me.item}", "give_back", False, with_item(state, me.item, given), after)
+    return Step(f"give back {me.item}", with_item(state, me.item, given), after, move="give_back")
 
 
 def _wait(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """J5."""
     ended = idle(me) if config.protocol.give_back_ends_the_token else _passing(me)
-    yield Step("wait", "wait", False, waiting(config, state), ended)
+    yield Step("wait", waiting(config, state), ended, move="wait")
 
 
 def waiting(config: Configuration, state: State) -> State:
@@ -231,11 +237,19 @@ def _passing(me: Process) -> Process:
 
 
 def _resume(config: Configuration, state: State, me: Process) -> Iterator[Step]:
-    """J6. A probe got through. It holds its item only for the property that says so."""
+    """J6. A probe got through; whoever resumed the job fills the other seats."""
     after = _to_publish(config, me) if config.protocol.resume_after_the_finish else me._replace(probe=False)
     if state.job.state in config.moves.job_sources["resume"]:
         state = state._replace(job=state.job._replace(state=config.moves.job_target("resume")))
-    yield Step("resume", "resume", False, state, after)
+        if config.protocol.resume_after_the_finish and config.protocol.resume_fills_the_seats:
+            after = me._replace(phase=Phase.FILL)
+    yield Step("resume", state, after, move="resume")
+
+
+def _fill(config: Configuration, state: State, me: Process) -> Iterator[Step]:
+    """The outage is over: the other seats get their tokens back."""
+    others = (Token(seat) for seat in config.seats if seat != me.seat)
+    yield Step("fill seats", with_tokens(state, *others), _to_publish(config, me))
 
 
 def _early_resume(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -255,9 +269,9 @@ def _publish(config: Configuration, state: State, me: Process) -> Iterator[Step]
         after = passing._replace(marks=tuple(sorted({*me.marks, me.item})))
     else:
         after = me._replace(phase=Phase.MARK)
-    yield Step(f"publish {me.item}", "", False, _published(config, state, me), after)
+    yield Step(f"publish {me.item}", _published(config, state, me), after)
     if Fault.BROKER in config.faults:
-        yield Step(f"publish {me.item} refused", "", True, state, passing)
+        yield Step(f"publish {me.item} refused", state, passing, fault=True)
 
 
 def _published(config: Configuration, state: State, me: Process) -> State:
@@ -279,7 +293,7 @@ def _mark(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """I7."""
     after = Phase.PASS_ON if config.protocol.publish_before_mark else Phase.PUBLISH
     held = me._replace(phase=after) if after is Phase.PUBLISH else _passing(me)
-    yield Step(f"mark {me.item}", "", False, marked(state, me.item), held)
+    yield Step(f"mark {me.item}", marked(state, me.item), held)
 
 
 def marked(state: State, index: int) -> State:
@@ -290,14 +304,14 @@ def marked(state: State, index: int) -> State:
 
 def _pass_on(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     sent = with_tokens(state, Token(me.seat)) if config.protocol.token_is_passed_on else state
-    yield Step(f"pass on {me.seat}", "", False, sent, idle(me))
+    yield Step(f"pass on {me.seat}", sent, idle(me))
 
 
 def _look(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     if config.protocol.worker_closes:
         yield from closing.look(config, state, me)
     else:
-        yield Step("look", "", False, state, idle(me))
+        yield Step("look", state, idle(me))
 
 
 _STEPS: Mapping[Phase, Callable[[Configuration, State, Process], Iterator[Step]]] = {
@@ -307,6 +321,7 @@ _STEPS: Mapping[Phase, Callable[[Configuration, State, Process], Iterator[Step]]
     Phase.REPEAT: _finish,
     Phase.OUTBOX: _outbox,
     Phase.RESUME: _resume,
+    Phase.FILL: _fill,
     Phase.PUBLISH: _publish,
     Phase.MARK: _mark,
     Phase.PASS_ON: _pass_on,
@@ -316,9 +331,7 @@ _STEPS: Mapping[Phase, Callable[[Configuration, State, Process], Iterator[Step]]
     Phase.CLOSE: closing.close,
 }
 
-_HOLDING = frozenset({Phase.WORK, Phase.REPEAT})
-
 
 def holds_a_claim(me: Process) -> bool:
-    """Whether it has an item in work: alive, and not yet through with its finish."""
-    return me.phase in _HOLDING
+    """Whether it has an item in work. One that repeats its finish has not: its answer is stored."""
+    return me.phase is Phase.WORK

@@ -59,6 +59,9 @@ class Broker:
     def publish(self, publication: Publication) -> None:
         raise AssertionError("an inbound adapter published something")
 
+    def identity(self) -> None:
+        raise AssertionError("an inbound adapter asked which queue this is")
+
     def ping(self) -> None:
         if self.out:
             raise BrokerUnavailable("result queue", "connection refused")

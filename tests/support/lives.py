@@ -176,3 +176,8 @@ _JOB_LIVES: Mapping[JobState, Callable[[JobStore, JobId], object]] = {
 def stale(item: Item) -> Item:
     """The item as a worker holds it that lost its lease long ago."""
     return replace(item, fence=item.fence - 1)
+
+
+def woken(store: JobStore, limit: int = 1000) -> int:
+    """How many items of all jobs woke."""
+    return sum(store.wake_items(limit=limit).values())

@@ -162,7 +162,7 @@ def draw(family: Family, rng: random.Random) -> Book:
 def _targets(rng: random.Random, count: int) -> dict[int, Decimal]:
     """Multiples of 0.005 that add up to 0.95 or less, often exactly."""
     left = rng.choice([190, 190, rng.randint(20, 190)])
-    steps = []
+    steps: list[int] = []
     for after in reversed(range(count)):
         steps.append(
             left - sum(steps) if not after and left == 190 else rng.randint(1, max(1, left // count))

@@ -16,7 +16,7 @@ from domain.ids import JobId, ModelId, PortfolioId, SecurityId
 from domain.job import Job
 from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
-from domain.ports import Publication, Token
+from domain.ports import JobStore, Publication, Token
 from domain.problem import Problem, SolverAnswer
 from tasks.bench import Bench, FrozenJobs, Marks
 from tasks.run_token import run_token
@@ -40,7 +40,7 @@ SHORT_RULES = Rules(
 
 class FakeClock:
     def __init__(self) -> None:
-        self.time = datetime.now(UTC)  # noqa: TID251 - deadlines are compared with the store's own clock
+        self.time = datetime.now(UTC)
 
     def now(self) -> datetime:
         return self.time
@@ -89,6 +89,8 @@ class FakePublisher:
         self.entries: dict[str, bytes] = {}
         self.repeats: list[Publication] = []
         self.out = False
+        self.life = 1
+        self.tells = True
 
     def publish(self, publication: Publication) -> None:
         if self.out:
@@ -96,6 +98,16 @@ class FakePublisher:
         if publication.item_id in self.entries:
             self.repeats.append(publication)
         self.entries.setdefault(publication.item_id, publication.body)
+
+    def identity(self) -> str | None:
+        if self.out:
+            raise BrokerUnavailable("result queue", "connection refused")
+        return f"life {self.life}" if self.tells else None
+
+    def forget(self) -> None:
+        """Lose everything, as a broker does that starts again without its data."""
+        self.entries.clear()
+        self.life += 1
 
     def ping(self) -> None: ...
 
@@ -149,13 +161,22 @@ class World:
     bench: Bench
 
     @classmethod
-    def create(cls, folder: Path, rules: Rules = SHORT_RULES) -> "World":
-        store = open_store(f"sqlite:///{folder / 'world.db'}", synchronous="off")
+    def create(
+        cls,
+        folder: Path,
+        rules: Rules = SHORT_RULES,
+        *,
+        store_url: str | None = None,
+        connect: Callable[[Store], JobStore] = lambda store: store,
+    ) -> "World":
+        """``connect``: what workers and the steward have of the store; the world itself looks at it directly."""
+        store = open_store(store_url or f"sqlite:///{folder / 'world.db'}", synchronous="off")
         store.prepare()
+        jobs = connect(store)
         upstreams, publisher, tokens, clock = FakeUpstreams(), FakePublisher(), FakeTokens(), FakeClock()
         services = Services(
             models=store,
-            jobs=store,
+            jobs=jobs,
             prices=upstreams,
             securities=upstreams,
             accounting=upstreams,
@@ -166,7 +187,7 @@ class World:
             clock=clock,
             rules=rules,
         )
-        bench = Bench(owner="worker-1", frozen=FrozenJobs(store), marks=Marks(store, every_seconds=60))
+        bench = Bench(owner="worker-1", frozen=FrozenJobs(jobs), marks=Marks(jobs, every_seconds=60))
         return cls(store, services, upstreams, publisher, tokens, clock, Steward(services, AtOnce()), bench)
 
     # -- arranging

@@ -140,3 +140,37 @@ def test_a_budget_below_the_windows_is_refused() -> None:
     given = problem([(100, 350, 200, 900)], budget=199)
     with pytest.raises(ValueError, match="budget"):
         certify(given, given.min_quantity)
+
+
+def wide(rng: random.Random, count: int) -> Problem:
+    """Windows so wide that the excess is raised in shares of one rate: a subset sum."""
+    rows = []
+    for _ in range(count):
+        price = rng.randint(50, 60_000)
+        shares = rng.randint(5, 400)
+        rows.append((price, price * shares + rng.randint(0, price - 1), 0, price * (shares + 3)))
+    given = problem(rows, scale=1000)
+    return replace(given, budget=given.spend(nearest_quantities(given)) * rng.randint(30, 95) // 100)
+
+
+@pytest.mark.parametrize(("count", "proved"), [(2, 12), (4, 8), (12, 12), (60, 12)])
+def test_wide_windows_are_a_subset_sum_solved_to_the_cent(count: int, proved: int) -> None:
+    rng = random.Random(count)
+    gaps = []
+    for _ in range(12):
+        given = wide(rng, count)
+        certificate = certify(given, given.min_quantity)
+        assert given.allows(certificate.quantity)
+        assert certificate.objective == given.drift(certificate.quantity)
+        gaps.append(certificate.objective - certificate.lower_bound)
+    assert sum(gap == 0 for gap in gaps) >= proved
+
+
+def test_one_share_worth_more_than_the_whole_excess_is_decided_exactly() -> None:
+    """The dear one may only go as a whole; the light ones together are cheaper."""
+    given = problem(
+        [(1_000_000, 2_900_000, 0, 9_000_000), *[(1_00, 50_40, 0, 90_00)] * 40], scale=1000, budget=3_190_000
+    )
+    certificate = certify(given, given.min_quantity)
+    assert certificate.optimal
+    assert int(certificate.quantity[0]) == 3

@@ -613,7 +613,7 @@ def test_the_openapi_document_declares_bodies_and_errors(client: TestClient) -> 
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]
-    assert len(operations) == 14
+    assert len(operations) == 17
     for path, method, operation in operations:
         for status, response in operation["responses"].items():
             if int(status) >= 400:

@@ -1,7 +1,7 @@
 """A job from request to published order sets, with every part real but the world outside."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.stores.open import Store
 from domain.errors import Invalid, KeyReused, NotFound, StoreUnavailable, UpstreamFault, UpstreamUnavailable
@@ -392,7 +393,7 @@ def test_a_portfolio_that_kills_every_worker_is_failed_and_the_job_ends(world: W
     done = world.finish(job)
 
     assert dict(done.counts) == {"traded": 1, "failed": 1}
-    assert world.items(job.job_id)[0].reason == "lost_worker"
+    assert world.items(job.job_id)[0].reason.startswith("poison: ")
 
 
 def test_a_zombie_can_neither_store_nor_publish(world: World) -> None:
@@ -559,6 +560,34 @@ def test_an_upstream_out_at_the_start_keeps_the_job_accepted_and_says_so(world: 
 
     world.upstreams.out = False
     assert dict(world.finish(job).counts) == {"traded": 2}
+
+
+def test_a_bug_at_the_start_is_told_on_the_job_and_in_the_log(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.book(2)
+
+    def broken() -> Mapping[str, Decimal]:
+        raise TypeError("a bug")
+
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(world.upstreams, "prices", broken)
+        job = world.submit()
+        world.tick(3)
+
+    assert world.job(job).state is JobState.ACCEPTED
+    assert world.job(job).reason == "internal_error: TypeError: a bug"
+    assert {entry["event"] for entry in logs if entry["log_level"] == "error"} == {"job.open_failed"}
+    assert dict(world.finish(job).counts) == {"traded": 2}
+
+
+def test_more_jobs_than_one_page_are_all_tended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.steward.JOBS_AT_ONCE", 2)
+    world.book(1)
+    jobs = [world.submit(f"job-{number}") for number in range(5)]
+
+    for job in jobs:
+        assert dict(world.finish(job).counts) == {"traded": 1}
 
 
 def test_a_deadline_before_the_start_still_accounts_for_every_portfolio(world: World) -> None:

@@ -464,6 +464,28 @@ def test_a_solve_document_holds_everything_an_answer_needs() -> None:
     assert document.model.portfolios == ("P1",)
 
 
+@pytest.mark.parametrize("target", [None, "0"])
+def test_a_solve_document_whose_model_has_no_target_is_refused_instead_of_selling_everything(
+    target: str | None,
+) -> None:
+    security_id = "A" * 24
+    weights = {"security_id": security_id, "target": target, "low_drift": "0", "high_drift": "0"}
+    document = {
+        "portfolio": {
+            "portfolio_id": "P-1",
+            "cash": "0",
+            "positions": [{"security_id": security_id, "quantity": 5}],
+        },
+        "model": {"positions": [] if target is None else [weights]},
+        "prices": {security_id: "10"},
+    }
+
+    with pytest.raises(Invalid) as refused:
+        parse_solve(json.dumps(document).encode(), max_bytes=10_000)
+
+    assert refused.value.code == "empty_model"
+
+
 def test_a_solve_document_without_a_model_is_refused() -> None:
     with pytest.raises(Invalid, match="document: model Field required"):
         parse_solve(encoded({"portfolio": portfolio(), "prices": {}}), max_bytes=LIMIT)

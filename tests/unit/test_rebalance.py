@@ -6,10 +6,11 @@ import pytest
 
 from domain import rebalance as ladder
 from domain.checks import CheckedPortfolio, StatedValueRange
+from domain.closed_form import nearest_quantities
 from domain.errors import SolverFailed, SolverTimeout
 from domain.policy import FractionalHolding, MissingPrice, NegativeCash, Policy, ShortHolding
 from domain.ports import Solver
-from domain.problem import Problem, SolverAnswer
+from domain.problem import Problem, SolverAnswer, build_problem
 from domain.rebalance import Outcome, Rebalance, Side, rebalance
 from tests.support.builders import Number, model, portfolio, portfolio_id, prices, security_id
 from tests.support.problems import NeverAsked, Scripted
@@ -55,18 +56,26 @@ def test_where_the_cash_suffices_the_closed_form_decides_and_is_its_own_proof() 
         (Side.BUY, security_id(1), 2, "below_target"),
     ]
     assert [each.notional for each in answer.orders] == [100, 100, 200]
-    assert (answer.market_value, answer.cash_before, answer.cash_after) == (1000, 500, 500)
-    assert (answer.drift_before, answer.drift_after) == (400, 0)
+    assert (answer.market_value, answer.cash_before, answer.cash_after) == (
+        Decimal(1000),
+        Decimal(500),
+        Decimal(500),
+    )
+    assert (answer.drift_before, answer.drift_after) == (Decimal(400), Decimal(0))
     proof = answer.proof
     assert proof is not None
     assert (proof.method, proof.bound_by, proof.solver) == ("closed_form", "exact", "trimtab")
-    assert (proof.objective, proof.lower_bound, proof.gap) == (0, 0, 0)
+    assert (proof.objective, proof.lower_bound, proof.gap) == (Decimal(0), Decimal(0), Decimal(0))
 
 
 def test_every_position_is_told_before_and_after() -> None:
     answer = answered(700, {2: 3}, {1: ("0.335", "0.1", "0.2")}, {1: "99.99", 2: 100})
     one, two = answer.positions
-    assert (one.security_id, one.original_quantity, one.adjusted_quantity) == (security_id(1), 0, 3)
+    assert (one.security_id, one.original_quantity, one.adjusted_quantity) == (
+        security_id(1),
+        Decimal(0),
+        Decimal(3),
+    )
     assert (one.price, one.target, one.low_drift, one.high_drift) == (
         Decimal("99.99"),
         Decimal("0.335"),
@@ -74,7 +83,12 @@ def test_every_position_is_told_before_and_after() -> None:
         Decimal("0.2"),
     )
     assert one.actual == Decimal("0.3000")
-    assert (two.original_quantity, two.adjusted_quantity, two.target, two.actual) == (3, 0, 0, 0)
+    assert (two.original_quantity, two.adjusted_quantity, two.target, two.actual) == (
+        Decimal(3),
+        Decimal(0),
+        Decimal(0),
+        Decimal(0),
+    )
 
 
 def test_a_holding_at_the_least_drift_is_left_alone() -> None:
@@ -99,8 +113,12 @@ def test_no_balance_at_all_is_no_trade_and_empty() -> None:
         Outcome.NO_TRADE,
         "empty",
     )
-    assert (answer.market_value, answer.cash_before, answer.cash_after) == (0, 0, 0)
-    assert (answer.drift_before, answer.drift_after) == (0, 0)
+    assert (answer.market_value, answer.cash_before, answer.cash_after) == (
+        Decimal(0),
+        Decimal(0),
+        Decimal(0),
+    )
+    assert (answer.drift_before, answer.drift_after) == (Decimal(0), Decimal(0))
 
 
 def test_an_unfit_portfolio_is_rejected_with_every_reason() -> None:
@@ -141,7 +159,7 @@ def test_a_short_holding_is_bought_back() -> None:
     policy = Policy(short_holding=ShortHolding.COVER)
     answer = answered(1000, {1: -3}, {}, {1: 10}, policy=policy)
     assert orders(answer) == [(Side.BUY, security_id(1), 3, "not_in_model")]
-    assert (answer.cash_after, answer.drift_after) == (970, 0)
+    assert (answer.cash_after, answer.drift_after) == (Decimal(970), Decimal(0))
 
 
 def test_an_overdrawn_portfolio_sells_until_the_floor_holds_again() -> None:
@@ -159,7 +177,11 @@ def test_no_whole_share_names_security_window_neighbours_and_least_change() -> N
     answer = answered(1000, {}, {1: ("0.35", "0.03", "0.04"), 2: ("0.2", "0.1", "0.1")}, {1: 100, 2: 100})
     assert (answer.outcome, answer.reason, answer.orders) == (Outcome.INFEASIBLE, "no_whole_share", ())
     (conflict,) = answer.conflicts
-    assert (conflict.rule, conflict.security_id, conflict.amount) == ("no_whole_share", security_id(1), 10)
+    assert (conflict.rule, conflict.security_id, conflict.amount) == (
+        "no_whole_share",
+        security_id(1),
+        Decimal(10),
+    )
     assert conflict.message == (
         f"no whole share of security {security_id(1)} fits its bounds of 320.00 to 390.00: 3 shares are worth "
         "300.00 and 4 shares are worth 400.00; the nearest bound would have to give way by 10.00"
@@ -179,7 +201,7 @@ def test_a_cash_floor_out_of_reach_names_what_is_missing() -> None:
     answer = answered(1000, {}, {1: ("0.35", "0.05", "0.05")}, {1: 100}, policy=policy)
     assert (answer.outcome, answer.reason) == (Outcome.INFEASIBLE, "cash_floor")
     (conflict,) = answer.conflicts
-    assert (conflict.rule, conflict.security_id, conflict.amount) == ("cash_floor", None, 100)
+    assert (conflict.rule, conflict.security_id, conflict.amount) == ("cash_floor", None, Decimal(100))
     assert "at least 300.00" in conflict.message
     assert "leaves 200.00" in conflict.message
 
@@ -193,9 +215,9 @@ def test_every_rule_in_the_way_is_named_at_once() -> None:
     }
     answer = answered(1000, {}, targets, {1: 100, 2: 100, 3: 50}, policy=policy)
     assert [(each.rule, each.amount) for each in answer.conflicts] == [
-        ("no_whole_share", 10),
-        ("no_whole_share", 30),
-        ("cash_floor", 400 + 100 + 100 - 200),
+        ("no_whole_share", Decimal(10)),
+        ("no_whole_share", Decimal(30)),
+        ("cash_floor", Decimal(400 + 100 + 100 - 200)),
     ]
 
 
@@ -227,7 +249,7 @@ def test_the_solver_is_asked_when_the_cash_row_binds_and_its_optimum_is_proved()
     proof = answer.proof
     assert proof is not None
     assert (proof.method, proof.solver, proof.bound_by) == ("cvxpy", "scripted 1.0", "exact")
-    assert (proof.objective, proof.gap) == (95, 0)
+    assert (proof.objective, proof.gap) == (Decimal(95), Decimal(0))
 
 
 @pytest.mark.parametrize("worse", [[5, 4], [4, 4], [2, 2]])
@@ -235,7 +257,11 @@ def test_a_better_answer_than_the_solvers_is_found_and_told(worse: list[int]) ->
     answer = coupled(Scripted(worse))
     assert [each.adjusted_quantity for each in answer.positions] == [4, 5]
     assert answer.proof is not None
-    assert (answer.proof.method, answer.proof.solver, answer.proof.gap) == ("cash_bound", "trimtab", 0)
+    assert (answer.proof.method, answer.proof.solver, answer.proof.gap) == (
+        "cash_bound",
+        "trimtab",
+        Decimal(0),
+    )
 
 
 def test_a_quantity_outside_its_window_is_moved_into_it() -> None:
@@ -266,7 +292,7 @@ def test_when_tightening_leads_nowhere_the_exact_search_answers_alone(
     answer = coupled(Scripted(*answers))
     assert [each.adjusted_quantity for each in answer.positions] == [4, 5]
     assert answer.proof is not None
-    assert (answer.proof.method, answer.proof.gap) == ("cash_bound", 0)
+    assert (answer.proof.method, answer.proof.gap) == ("cash_bound", Decimal(0))
 
 
 def test_a_solver_that_calls_a_feasible_problem_infeasible_has_failed() -> None:
@@ -319,19 +345,55 @@ def test_a_sale_from_below_the_target_is_made_for_the_cash() -> None:
 
 def test_no_answer_leaves_that_does_not_pass_the_verification(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault planted in the closed form: one share too many of everything, still within the integers' budget."""
-    nearest = ladder.nearest_quantities
-    monkeypatch.setattr(ladder, "nearest_quantities", lambda problem: nearest(problem) + 1)
+    monkeypatch.setattr(ladder, "nearest_quantities", lambda problem: nearest_quantities(problem) + 1)
     with pytest.raises(SolverFailed, match="does not pass the verification"):
         answered(1000, {}, {1: ("0.2", "0.05", "0.05")}, {1: 100})
 
 
 def test_an_answer_for_another_portfolio_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault planted between the input checks and the problem: the cash is counted twice."""
-    build = ladder.build_problem
 
     def doubled(checked: CheckedPortfolio, policy: Policy) -> Problem:
-        return build(replace(checked, market_value=2 * checked.market_value), policy)
+        return build_problem(replace(checked, market_value=2 * checked.market_value), policy)
 
     monkeypatch.setattr(ladder, "build_problem", doubled)
     with pytest.raises(SolverFailed, match="does not pass the verification"):
         answered(1000, {}, {1: ("0.2", "0.05", "0.05")}, {1: 100})
+
+
+# ------------------------------------------------------------------------------------------------ open ends
+
+
+class Least:
+    """Proposes the least the windows allow."""
+
+    name = "least"
+
+    def solve(self, problem: Problem) -> SolverAnswer:
+        return SolverAnswer(quantity=problem.min_quantity, lower_bound=0.0, status="scripted")
+
+
+def test_where_the_proof_stays_open_the_gap_is_told_and_asking_again_trades_nothing() -> None:
+    """Wide windows, a floor far above what the targets leave, prices in hundredths of a cent."""
+    targets = {
+        1: ("0.385", "1", "0.2"),
+        2: ("0.18", "1", "0.03"),
+        3: ("0.15", "0.2", "0.2"),
+        4: ("0.235", "0.01", "0.03"),
+    }
+    by_price = {1: "0.51", 2: "64.66", 3: "0.53", 4: "33.0688", 6: "33.0688"}
+    policy = Policy(cash_floor=Decimal("0.3"))
+    answer = answered(
+        "31.24", {1: 275, 2: 275, 3: 200, 6: 2}, targets, by_price, policy=policy, solver=Least()
+    )
+    proof = answer.proof
+    assert proof is not None
+    assert (proof.method, proof.bound_by) == ("cash_bound", "exact")
+    assert proof.gap == proof.objective - proof.lower_bound
+    assert 0 < proof.gap < Decimal("0.01")
+    held = {int(each.security_id[3:]): each.adjusted_quantity for each in answer.positions}
+    assert answer.cash_after is not None
+    again = answered(answer.cash_after, held, targets, by_price, policy=policy, solver=Least())
+    assert (again.outcome, again.orders) == (Outcome.NO_TRADE, ())
+    assert again.proof is not None
+    assert again.proof.objective == proof.objective

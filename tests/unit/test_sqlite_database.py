@@ -1,6 +1,5 @@
 """How one SQLite file is shared, and how it is lost."""
 
-import os
 import re
 import sqlite3
 import stat
@@ -212,20 +211,6 @@ def test_a_child_starts_afresh_whoever_stood_in_the_queue(database: Database) ->
     database.after_fork_in_child()
     assert rows(database) == [1]
     inherited.release()
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-def test_a_forked_child_and_its_parent_open_connections_of_their_own(database: Database) -> None:
-    insert(database, 1)
-    child = os.fork()
-    if child == 0:
-        try:
-            insert(database, 2)
-        finally:
-            os._exit(0)
-    insert(database, 3)
-    assert os.waitpid(child, 0) == (child, 0)
-    assert rows(database) == [1, 2, 3]
 
 
 # ------------------------------------------------------------------------------------------------ statements

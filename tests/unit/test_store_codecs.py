@@ -17,6 +17,7 @@ from tests.support.lives import job
 BORN = {
     "state": "accepted",
     "gen": 0,
+    "retry": None,
     "stop_to": None,
     "reason": None,
     "probe_at": None,

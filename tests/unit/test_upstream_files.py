@@ -129,7 +129,7 @@ def test_a_fault_in_a_csv_file_names_file_and_line(
         ('[\n {"ticker":"A","price":NaN}]', 2, "NaN is not a JSON number"),
         ('[\n {"ticker":7,"price":1}]', 2, "ticker is 7, not text"),
         ('[{"ticker":null,"price":1}]', 1, "ticker and security_id are both missing"),
-        ('[{"ticker":"A","price":[1]}]', 1, "A: price: [1] is not a number"),
+        ('[{"ticker":"A","price":[1]}]', 1, "A: price: a value of type list is not a number"),
         ('[\n {"ticker":"A","price":1},\n 3]', 3, "3 is not an object"),
         ('[\n {"ticker":"A",\n "price"}]', 3, "not JSON"),
         ('[{"ticker":"A","price":1},]', 1, "not JSON"),

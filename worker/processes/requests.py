@@ -10,6 +10,7 @@ from config.settings import Settings
 from tasks.submit_job import submit_job
 from worker.celery_app import create_sending_app
 from worker.container import build_services
+from worker.crash_points import crash_point, watch_requests
 from worker.loops import prepare_store, stop_on_signals
 from worker.redis_client import redis_client
 
@@ -27,4 +28,5 @@ def run(settings: Settings) -> None:
         closing(redis_client(settings.effective_requests_url)) as client,
     ):
         prepare_store(services.jobs, stop)
-        RequestStream(client, partial(submit_job, services=services), options).run(stop)
+        watched = watch_requests(client, crash_point(settings))
+        RequestStream(watched, partial(submit_job, services=services), options).run(stop)

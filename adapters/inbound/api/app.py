@@ -9,14 +9,21 @@ from pydantic.json_schema import models_json_schema
 from adapters.inbound.api.edge import Edge
 from adapters.inbound.api.errors import ErrorWriter
 from adapters.inbound.api.health import health_router
+from adapters.inbound.api.job_changes import job_changes_router
 from adapters.inbound.api.jobs import jobs_router
 from adapters.inbound.api.models import models_router
 from adapters.inbound.api.options import ApiOptions
-from adapters.inbound.payloads import ModelCreate, ModelUpdate, RebalanceRequest
+from adapters.inbound.payloads import (
+    ModelCreate,
+    ModelUpdate,
+    ParallelismRequest,
+    RebalanceRequest,
+    RetryRequest,
+)
 from tasks.services import Services
 
 # Bodies that are read as bytes: FastAPI does not see them, the document must.
-_READ_AS_BYTES = (RebalanceRequest, ModelCreate, ModelUpdate)
+_READ_AS_BYTES = (RebalanceRequest, RetryRequest, ParallelismRequest, ModelCreate, ModelUpdate)
 
 
 def create_app(services: Services, options: ApiOptions) -> FastAPI:
@@ -35,6 +42,7 @@ def create_app(services: Services, options: ApiOptions) -> FastAPI:
     errors.install(app)
     app.add_middleware(Edge, new_id=options.new_id, last_resort=errors)
     app.include_router(jobs_router(services, options))
+    app.include_router(job_changes_router(services, options))
     app.include_router(models_router(services, options))
     app.include_router(health_router(services, options, errors))
     _complete_openapi(app)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from adapters.inbound.cli.doctor import add_doctor_command
+from adapters.inbound.cli.job_changes import add_job_change_commands
 from adapters.inbound.cli.jobs import add_job_commands
 from adapters.inbound.cli.models import add_model_commands
 from adapters.inbound.cli.output import print_line
@@ -40,6 +41,7 @@ def create_cli(wiring: Wiring) -> typer.Typer:
 
     add_process_commands(app, wiring)
     add_job_commands(app, wiring)
+    add_job_change_commands(app, wiring)
     add_result_commands(app, wiring)
     add_model_commands(app, wiring)
     add_solve_command(app, wiring)

@@ -12,7 +12,7 @@ from adapters.inbound.answers import item_detail
 from adapters.inbound.cli.output import AsJson, clean, guarded, print_line, print_table, say
 from adapters.inbound.cli.wiring import Wiring
 from domain.ids import JobId
-from domain.item import Item, ItemState
+from domain.item import Attempt, Item, ItemState
 from tasks.services import Services
 
 _ROWS_IN_A_TABLE = 200
@@ -42,6 +42,9 @@ def _add_results(app: typer.Typer, wiring: Wiring) -> None:
                 min=1, help=f"At most this many (a table ends after {_ROWS_IN_A_TABLE}, --json has all)."
             ),
         ] = None,
+        attempts: Annotated[
+            bool, typer.Option("--attempts", help="Who worked on each, when, and how it ended.")
+        ] = False,
         as_json: AsJson = False,
     ) -> None:
         """The portfolios of a job with their results."""
@@ -51,6 +54,8 @@ def _add_results(app: typer.Typer, wiring: Wiring) -> None:
             if as_json:
                 for item in islice(items, limit):
                     print_line(item_detail(item))
+            elif attempts:
+                _print_attempts(items, limit or _ROWS_IN_A_TABLE)
             else:
                 _print_results(items, limit or _ROWS_IN_A_TABLE)
 
@@ -80,14 +85,40 @@ def _items(job_id: JobId, states: tuple[ItemState, ...], services: Services) -> 
         after = page[-1].seq
 
 
+def _print_attempts(items: Iterator[Item], limit: int) -> None:
+    print_table(
+        ("portfolio", "retry", "attempt", "started", "seconds", "ended by", "owner"),
+        (_attempt_row(item, attempt) for item in islice(items, limit) for attempt in item.attempts),
+        right=("retry", "attempt", "seconds"),
+    )
+    _tell_of_more(items, limit)
+
+
+def _attempt_row(item: Item, attempt: Attempt) -> tuple[object, ...]:
+    timed = attempt.started is not None and attempt.ended is not None
+    return (
+        item.portfolio_id,
+        attempt.gen,
+        attempt.number,
+        attempt.started and f"{attempt.started:%Y-%m-%d %H:%M:%S}",
+        f"{(attempt.ended - attempt.started).total_seconds():.3f}" if timed else None,  # type: ignore[operator]  # timed
+        attempt.cause or "in work",
+        attempt.owner,
+    )
+
+
+def _tell_of_more(items: Iterator[Item], limit: int) -> None:
+    if next(items, None) is not None:
+        say(f"the first {limit} are shown: --limit for more, --json for all")
+
+
 def _print_results(items: Iterator[Item], limit: int) -> None:
     print_table(
         ("portfolio", "outcome", "reason", "orders", "drift before", "drift after", "cash after", "gap"),
         (_result_row(item) for item in islice(items, limit)),
         right=("orders", "drift before", "drift after", "cash after", "gap"),
     )
-    if next(items, None) is not None:
-        say(f"the first {limit} are shown: --limit for more, --json for all")
+    _tell_of_more(items, limit)
 
 
 def _result_row(item: Item) -> tuple[object, ...]:

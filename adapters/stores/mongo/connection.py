@@ -48,9 +48,9 @@ _EXACT = TypeRegistry([_DecimalCodec()])
 
 
 class Collections:
-    """One process's client, the five collections, and the candidates this process has read."""
+    """One process's client, the six collections, and the candidates this process has read."""
 
-    __slots__ = ("candidates", "database", "inputs", "items", "jobs", "members", "models")
+    __slots__ = ("candidates", "database", "inputs", "items", "jobs", "members", "models", "notes")
 
     def __init__(self, database: MongoDatabase[Document]) -> None:
         self.database = database
@@ -60,6 +60,7 @@ class Collections:
         self.members: Collection[Document] = database["members"]
         self.inputs: Collection[Document] = database["inputs"]
         self.items: Collection[Document] = database["items"]
+        self.notes: Collection[Document] = database["notes"]
         self.candidates = Candidates(self.items, self.jobs)
 
     def now(self) -> datetime:

@@ -1,27 +1,28 @@
 """Items and the outbox inside them in MongoDB. I1..I11 are the transitions of docs/job-protocol.md."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
 from pymongo import ASCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from adapters.stores.codecs import attempts_from
 from adapters.stores.mongo.candidates import CLAIMABLE
 from adapters.stores.mongo.connection import Collections, Document, Mongo, from_now, insert_missing
-from adapters.stores.rules import LOST_WORKER, check_page, check_target, expired_state
+from adapters.stores.rules import LOST_WORKER, check_page, check_target, expired_reason, expired_state
 from domain.errors import NotFound
 from domain.ids import ItemId, JobId, PortfolioId, item_id
-from domain.item import ITEM_MOVES, Item, ItemState, Out
-from domain.job import Job, JobState
+from domain.item import ATTEMPTS_KEPT, ITEM_MOVES, Item, ItemState, Out
+from domain.job import ALL_FAILED, Job, JobState, Retry
 from domain.ports import ClaimMiss, Expired, Finish, Member
 
 _DOCUMENTS_A_WRITE = 5_000
 _BODIES = ("inline", "result", "order_set")
 _NO_BODIES = MappingProxyType(dict.fromkeys(_BODIES, 0))
 _STAMP = MappingProxyType({"touched": True})
-_FREE_SEAT = MappingProxyType({"seat": ""})
 
 
 class MongoItems:
@@ -89,14 +90,10 @@ class MongoItems:
     def finish(self, finish: Finish) -> bool:
         state = check_target("finish", finish.state)
         outbox = {} if finish.order_set is None else {"order_set": finish.order_set, "out": Out.DUE}
+        change = {"state": state, "reason": _text(finish.reason), "result": finish.result, **outbox}
         with self._mongo.open() as db:
             finished = db.items.update_one(
-                _held(finish.item_id, finish.fence, "finish"),
-                {
-                    "$set": {"state": state, "reason": finish.reason, "result": finish.result, **outbox},
-                    "$unset": _FREE_SEAT,
-                    "$currentDate": _STAMP,
-                },
+                _held(finish.item_id, finish.fence, "finish"), _left_running(change, cause=state)
             )
             if finished.matched_count:
                 return True
@@ -111,13 +108,12 @@ class MongoItems:
         change = {
             "state": {"$cond": [again, ItemState.DELAYED, ItemState.FAILED]},
             "not_before": {"$cond": [again, from_now(delay_seconds), None]},
-            "reason": {"$literal": reason},
-            "touched": "$$NOW",
+            "reason": _text(reason),
         }
         with self._mongo.open() as db:
             failed = db.items.find_one_and_update(
                 _held(item_id, fence, "error"),
-                [{"$set": change}, {"$unset": "seat"}],
+                _left_running(change, cause=reason),
                 projection={"state": 1},
                 return_document=ReturnDocument.AFTER,
             )
@@ -129,12 +125,11 @@ class MongoItems:
             "not_before": from_now(delay_seconds),
             "attempt": {"$add": ["$attempt", -1]},
             "given_back": {"$add": ["$given_back", 1]},
-            "reason": {"$literal": reason},
-            "touched": "$$NOW",
+            "reason": _text(reason),
         }
         with self._mongo.open() as db:
             given = db.items.update_one(
-                _held(item_id, fence, "give_back"), [{"$set": change}, {"$unset": "seat"}]
+                _held(item_id, fence, "give_back"), _left_running(change, cause=reason)
             )
         return given.matched_count == 1
 
@@ -164,20 +159,19 @@ class MongoItems:
                     "state": state,
                     "not_before": now if state is ItemState.DELAYED else None,
                     **(
-                        {"reason": LOST_WORKER}
+                        {"reason": expired_reason(item["attempt"], state)}
                         if job is None
-                        else {"reason": job["reason"], "gen": job["gen"]}
+                        else {"reason": _text(job["reason"]), "gen": job["gen"]}
                     ),
                 }
                 moved = db.items.update_one(
-                    _held(item["_id"], item["fence"], "expire"),
-                    {"$set": change, "$unset": _FREE_SEAT, "$currentDate": _STAMP},
+                    _held(item["_id"], item["fence"], "expire"), _left_running(change, cause=LOST_WORKER)
                 )
                 if moved.matched_count:
                     expired.append(Expired(item_id=item["_id"], job_id=item["job_id"], state=state))
         return expired
 
-    def wake_items(self, limit: int = 1000) -> int:
+    def wake_items(self, limit: int = 1000) -> Mapping[JobId, int]:
         with self._mongo.open() as db:
             due = {"state": ItemState.DELAYED, "not_before": {"$lte": db.now()}}
             change = {"$set": {"state": ItemState.PENDING, "not_before": None}, "$currentDate": _STAMP}
@@ -195,10 +189,21 @@ class MongoItems:
         change = {"state": stop_to, "gen": job.gen, "reason": job.reason, "not_before": None}
         return self._change_all(left, {"$set": change, "$currentDate": _STAMP})
 
-    def reopen_items(self, job_id: JobId, gen: int) -> int:
-        left = {"job_id": job_id, "state": _sources("reopen"), "gen": {"$lt": gen}}
+    def reopen_items(self, job_id: JobId, gen: int, retry: Retry = ALL_FAILED) -> int:
+        left: Document = {"job_id": job_id, "state": _sources("reopen"), "gen": {"$lt": gen}}
+        if retry.portfolio_ids is not None:
+            left["portfolio_id"] = {"$in": list(retry.portfolio_ids)}
+        if retry.cause is not None:
+            left["reason"] = {"$regex": f"^{re.escape(retry.cause)}"}
         change = {"state": ItemState.PENDING, "attempt": 0, "gen": gen, "reason": None}
         return self._change_all(left, {"$set": change, "$currentDate": _STAMP})
+
+    def due_again(self, job_id: JobId, *, since: datetime | None = None) -> int:
+        sent: Document = {"job_id": job_id, "out": Out.SENT}
+        if since is not None:
+            sent["touched"] = {"$gte": since}
+        with self._mongo.open() as db:
+            return db.items.update_many(sent, {"$set": {"out": Out.DUE}}).modified_count
 
     def busy_seats(self, job_id: JobId) -> Mapping[int, ItemId]:
         with self._mongo.open() as db:
@@ -258,18 +263,25 @@ class MongoItems:
         total = 0
         with self._mongo.open() as db:
             while changed := _change_some(db, left, change, _DOCUMENTS_A_WRITE, order="seq"):
-                total += changed
+                total += sum(changed.values())
         return total
 
 
-def _change_some(db: Collections, left: Document, change: Document, limit: int, *, order: str) -> int:
-    """Change at most ``limit`` of those that match, each by its own compare-and-set. How many."""
+def _change_some(
+    db: Collections, left: Document, change: Document, limit: int, *, order: str
+) -> Mapping[JobId, int]:
+    """Change at most ``limit`` of those that match, each by its own compare-and-set. How many of which job."""
     found = db.items.find(left, {"job_id": 1}).sort(order, ASCENDING).limit(limit)
-    chosen = {item["_id"]: item["job_id"] for item in found}
-    if not chosen:
-        return 0
-    named = {"_id": {"$in": list(chosen)}, "job_id": {"$in": sorted(set(chosen.values()))}}
-    return db.items.update_many({"$and": [named, left]}, change).modified_count
+    chosen: dict[JobId, list[str]] = {}
+    for item in found:
+        chosen.setdefault(JobId(item["job_id"]), []).append(item["_id"])
+    changed = {
+        job_id: db.items.update_many(
+            {"$and": [{"_id": {"$in": ids}, "job_id": job_id}, left]}, change
+        ).modified_count
+        for job_id, ids in chosen.items()
+    }
+    return {job_id: count for job_id, count in changed.items() if count}
 
 
 def _stopping_jobs(db: Collections, job_ids: Iterable[str]) -> dict[str, Document]:
@@ -287,6 +299,29 @@ def _held(item_id: str, fence: int, move: str) -> Document:
     return {**_key(item_id), "fence": fence, "state": _sources(move)}
 
 
+def _left_running(change: Document, *, cause: str) -> list[Document]:
+    """An update that takes an item out of work: ``change``, the stamp, the seat freed, and the attempt told.
+
+    A field's old value is read and its new one written in the same stage: ``touched`` is still when it was claimed.
+    """
+    attempt = {
+        "gen": "$gen",
+        "number": "$attempt",
+        "owner": "$owner",
+        "started": "$touched",
+        "ended": "$$NOW",
+        "cause": _text(cause),
+    }
+    past = {"$concatArrays": [{"$ifNull": ["$past_attempts", []]}, [attempt]]}
+    told = {"past_attempts": {"$slice": [past, -ATTEMPTS_KEPT]}, "touched": "$$NOW"}
+    return [{"$set": {**change, **told}}, {"$unset": "seat"}]
+
+
+def _text(text: str) -> Document:
+    """Text in an update by pipeline, whatever it looks like."""
+    return {"$literal": text}
+
+
 def _sources(move: str) -> Document:
     return {"$in": sorted(ITEM_MOVES[move].sources)}
 
@@ -301,5 +336,6 @@ def _item(document: Mapping[str, Any]) -> Item:
             "portfolio_id": PortfolioId(fields["portfolio_id"]),
             "state": ItemState(fields["state"]),
             "out": Out(fields["out"]) if "out" in fields else None,
+            "past_attempts": attempts_from(fields.get("past_attempts", ())),
         },
     )

@@ -7,8 +7,16 @@ from typing import Any
 
 import pymongo
 from pymongo import DESCENDING, ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
-from adapters.stores.codecs import encode_spec, job_from, pack_members, unpack_members
+from adapters.stores.codecs import (
+    encode_retry,
+    encode_spec,
+    job_from,
+    pack_members,
+    retry_from,
+    unpack_members,
+)
 from adapters.stores.mongo.connection import (
     Document,
     Mongo,
@@ -21,7 +29,7 @@ from adapters.stores.rules import check_page, check_target, closed_state
 from domain.errors import NotFound
 from domain.ids import JobId, ModelId
 from domain.item import ItemState
-from domain.job import JOB_MOVES, OPEN, Inputs, Job, JobState
+from domain.job import ALL_FAILED, JOB_MOVES, OPEN, Inputs, Job, JobState, Retry
 from domain.ports import Member, OpenWork
 
 _CHUNKS_A_WRITE = 4
@@ -30,6 +38,8 @@ _NOT_WAITING = {"reason": None, "probe_at": None, "probes": 0}
 _BORN: Mapping[str, object] = {
     "state": JobState.ACCEPTED.value,
     "gen": 0,
+    "deadline": None,
+    "retry": None,
     "stop_to": None,
     "counts": {},
     "healing": {},
@@ -114,6 +124,7 @@ class MongoJobs:
         *,
         states: Iterable[JobState] = (),
         model_id: ModelId | None = None,
+        finished_since: datetime | None = None,
         offset: int = 0,
         limit: int = 50,
     ) -> Sequence[Job]:
@@ -122,6 +133,7 @@ class MongoJobs:
         matching = {
             **({"state": {"$in": wanted}} if wanted else {}),
             **({"model_id": model_id} if model_id else {}),
+            **({"finished_at": {"$gte": finished_since}} if finished_since else {}),
         }
         if not limit:  # MongoDB reads 0 as no limit
             return []
@@ -181,9 +193,10 @@ class MongoJobs:
     def resume_job(self, job_id: JobId) -> bool:
         return self._move("resume", job_id, {"$set": _NOT_WAITING})
 
-    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str) -> bool:
+    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str, *, gen: int | None = None) -> bool:
         change = {**_NOT_WAITING, "stop_to": check_target("sweep", stop_to), "reason": reason}
-        return self._move("stop", job_id, {"$set": change})
+        guard = {} if gen is None else {"gen": gen}
+        return self._move("stop", job_id, {"$set": change}, **guard)
 
     def close_job(self, job_id: JobId, gen: int) -> Job | None:
         closable = {"_id": job_id, "gen": gen, "state": {"$in": _sources("close")}}
@@ -205,16 +218,53 @@ class MongoJobs:
             )
         return None if closed is None else _job(closed)
 
-    def retry_job(self, job_id: JobId, gen: int) -> bool:
-        change: Document = {"counts": {}, "finished_at": None, "stop_to": None, "reason": None}
+    def retry_job(
+        self, job_id: JobId, gen: int, retry: Retry = ALL_FAILED, *, deadline: datetime | None = None
+    ) -> bool:
+        change: Document = {
+            "counts": {},
+            "finished_at": None,
+            "stop_to": None,
+            "reason": None,
+            "retry": encode_retry(retry),
+            # As text: a date of MongoDB's has no microseconds, and the first deadline has them.
+            **({} if deadline is None else {"deadline": deadline.isoformat()}),
+        }
         return self._move("retry", job_id, {"$set": change, "$inc": {"gen": 1}}, gen=gen)
 
     def reopened_job(self, job_id: JobId, gen: int) -> bool:
         return self._move("reopened", job_id, {}, gen=gen)
 
+    def reaccept_job(self, job_id: JobId, gen: int) -> bool:
+        return self._move("reaccept", job_id, {}, gen=gen)
+
+    def set_parallelism(self, job_id: JobId, parallelism: int) -> int | None:
+        still_open = {"_id": job_id, "state": {"$in": sorted(OPEN)}}
+        with self._mongo.open() as db:
+            before = db.jobs.find_one_and_update(
+                still_open, {"$set": {"parallelism": parallelism}}, projection={"parallelism": 1}
+            )
+        return None if before is None else int(before["parallelism"])
+
     def note_healing(self, job_id: JobId, kind: str, count: int = 1) -> None:
         with self._mongo.open() as db:
             db.jobs.update_one({"_id": job_id}, {"$inc": {f"healing.{kind}": count}})
+
+    def get_note(self, name: str) -> str | None:
+        with self._mongo.open() as db:
+            note = db.notes.find_one({"_id": name})
+        return None if note is None else str(note["value"])
+
+    def swap_note(self, name: str, old: str | None, new: str) -> bool:
+        with self._mongo.open() as db:
+            if old is not None:
+                swapped = db.notes.update_one({"_id": name, "value": old}, {"$set": {"value": new}})
+                return swapped.matched_count == 1
+            try:
+                db.notes.insert_one({"_id": name, "value": new})
+            except DuplicateKeyError:
+                return False
+            return True
 
     def _move(
         self, name: str, job_id: JobId, change: Mapping[str, Mapping[str, Any]], **guard: object
@@ -231,7 +281,12 @@ def _sources(move: str) -> list[str]:
 
 
 def _job(document: Document) -> Job:
-    return job_from(document["_id"], document["spec"], document)
+    deadline = document["deadline"]
+    changed = {
+        "retry": retry_from(document["retry"]),
+        "deadline": None if deadline is None else datetime.fromisoformat(deadline),
+    }
+    return job_from(document["_id"], document["spec"], {**document, **changed})
 
 
 def _inputs(document: Document) -> Inputs:

@@ -1,4 +1,4 @@
-"""Indexes of the five collections. An item's indexes and filters lead with its job: shard items by ``job_id``."""
+"""Indexes of the collections. An item's indexes and filters lead with its job: shard items by ``job_id``."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -22,6 +22,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = MappingProxyType(
             IndexModel(
                 [("model_id", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)], name="model"
             ),
+            IndexModel("finished_at", name="finished"),
         ),
         "members": (IndexModel([("sha256", ASCENDING), ("first", ASCENDING)], name="list"),),
         "items": (

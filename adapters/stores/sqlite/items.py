@@ -2,17 +2,19 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from adapters.stores.codecs import from_millis
-from adapters.stores.rules import LOST_WORKER, check_page, check_target, expired_state
+from adapters.stores.codecs import attempts_from, from_millis, to_millis
+from adapters.stores.rules import LOST_WORKER, check_page, check_target, expired_reason, expired_state
 from adapters.stores.sqlite.connection import Database
 from adapters.stores.sqlite.schema import statement
 from domain.errors import NotFound
 from domain.ids import ItemId, JobId, PortfolioId, item_id
 from domain.item import Item, ItemState, Out
-from domain.job import Job, JobState
+from domain.job import ALL_FAILED, Job, JobState, Retry
 from domain.ports import ClaimMiss, Expired, Finish, Member
 
 _ROWS_A_WRITE = 5_000  # a change of many items is cut, so that other writers get their turn between
@@ -33,7 +35,8 @@ _NEXT_PENDING = statement(
     " ORDER BY given_back, seq LIMIT 1"
 )
 _FINISH = statement(
-    "UPDATE items SET state = :state, reason = :reason, out = :out, seat = NULL, touched = {NOW}"
+    "UPDATE items SET state = :state, reason = :reason, out = :out, seat = NULL, touched = {NOW},"
+    " past_attempts = {PAST_ATTEMPTS}"
     " WHERE item_id = :item_id AND fence = :fence AND state IN ({ITEM_finish}) RETURNING id"
 )
 _FINISHED_BEFORE = (
@@ -43,12 +46,12 @@ _FINISHED_BEFORE = (
 _FAIL_ATTEMPT = statement(
     "UPDATE items SET state = CASE WHEN attempt < :max_attempts THEN {DELAYED} ELSE {FAILED} END,"
     " not_before = CASE WHEN attempt < :max_attempts THEN {NOW} + :delay END,"
-    " reason = :reason, seat = NULL, touched = {NOW}"
+    " reason = :cause, seat = NULL, touched = {NOW}, past_attempts = {PAST_ATTEMPTS}"
     " WHERE item_id = :item_id AND fence = :fence AND state IN ({ITEM_error}) RETURNING state"
 )
 _GIVE_BACK = statement(
     "UPDATE items SET state = {DELAYED}, not_before = {NOW} + :delay, attempt = attempt - 1,"
-    " given_back = given_back + 1, reason = :reason, seat = NULL, touched = {NOW}"
+    " given_back = given_back + 1, reason = :cause, seat = NULL, touched = {NOW}, past_attempts = {PAST_ATTEMPTS}"
     " WHERE item_id = :item_id AND fence = :fence AND state IN ({ITEM_give_back})"
 )
 _MARK_SENT = statement("UPDATE items SET out = {SENT} WHERE item_id = ? AND out = {DUE}")
@@ -59,11 +62,13 @@ _LAPSED = statement(
 )
 _EXPIRE = statement(
     "UPDATE items SET state = :state, gen = :gen, reason = :reason, seat = NULL, touched = {NOW},"
+    " past_attempts = {PAST_ATTEMPTS},"
     " not_before = CASE :state WHEN {DELAYED} THEN {NOW} END WHERE id = :id AND state IN ({ITEM_expire})"
 )
 _WAKE = statement(
     "UPDATE items SET state = {PENDING}, not_before = NULL, touched = {NOW} WHERE id IN"
     " (SELECT id FROM items WHERE state = {DELAYED} AND not_before <= {NOW} ORDER BY not_before LIMIT :limit)"
+    " RETURNING job_id"
 )
 _DUE = statement(
     "SELECT items.*, NULL AS inline, NULL AS result, order_set FROM items JOIN results USING (id)"
@@ -77,7 +82,12 @@ _SWEEP = statement(
 _REOPEN = statement(
     "UPDATE items SET state = {PENDING}, attempt = 0, gen = :gen, reason = NULL, touched = {NOW}"
     " WHERE id IN (SELECT id FROM items WHERE job_id = :job_id AND state IN ({ITEM_reopen}) AND gen < :gen"
-    " LIMIT :limit)"
+    " AND (:portfolio_ids IS NULL OR portfolio_id IN (SELECT value FROM json_each(:portfolio_ids)))"
+    " AND (:cause IS NULL OR substr(reason, 1, length(:cause)) = :cause) LIMIT :limit)"
+)
+_DUE_AGAIN = statement(
+    "UPDATE items SET out = {DUE} WHERE id IN (SELECT id FROM items WHERE job_id = :job_id AND out = {SENT}"
+    " AND touched >= :since LIMIT :limit)"
 )
 _BUSY_SEATS = "SELECT seat, item_id FROM items WHERE job_id = ? AND seat IS NOT NULL"
 _COUNT = "SELECT state, count(*) FROM items WHERE job_id = ? GROUP BY state"
@@ -133,6 +143,7 @@ class SqliteItems:
             "fence": finish.fence,
             "state": check_target("finish", finish.state),
             "reason": finish.reason,
+            "cause": finish.state,
             "result": finish.result,
             "out": None if finish.order_set is None else Out.DUE,
         }
@@ -155,7 +166,7 @@ class SqliteItems:
                 {
                     "item_id": item_id,
                     "fence": fence,
-                    "reason": reason,
+                    "cause": reason,
                     "max_attempts": max_attempts,
                     "delay": round(delay_seconds * 1000),
                 },
@@ -166,7 +177,7 @@ class SqliteItems:
         with self._database.write() as db:
             delay = round(delay_seconds * 1000)
             given = db.execute(
-                _GIVE_BACK, {"item_id": item_id, "fence": fence, "reason": reason, "delay": delay}
+                _GIVE_BACK, {"item_id": item_id, "fence": fence, "cause": reason, "delay": delay}
             )
             return given.rowcount == 1
 
@@ -192,7 +203,8 @@ class SqliteItems:
                         "id": row["id"],
                         "state": state,
                         "gen": row["job_gen"] if stopping else row["gen"],
-                        "reason": row["job_reason"] if stopping else LOST_WORKER,
+                        "reason": row["job_reason"] if stopping else expired_reason(row["attempt"], state),
+                        "cause": LOST_WORKER,
                     },
                 )
                 expired.append(
@@ -200,9 +212,10 @@ class SqliteItems:
                 )
         return expired
 
-    def wake_items(self, limit: int = 1000) -> int:
+    def wake_items(self, limit: int = 1000) -> Mapping[JobId, int]:
         with self._database.write() as db:
-            return db.execute(_WAKE, {"limit": limit}).rowcount
+            woken = db.execute(_WAKE, {"limit": limit}).fetchall()
+        return Counter(JobId(row["job_id"]) for row in woken)
 
     def due_items(self, older_than_seconds: float, limit: int = 1000) -> Sequence[Item]:
         with self._database.read() as db:
@@ -215,8 +228,16 @@ class SqliteItems:
             _SWEEP, {"job_id": job.job_id, "gen": job.gen, "stop_to": stop_to, "reason": job.reason}
         )
 
-    def reopen_items(self, job_id: JobId, gen: int) -> int:
-        return self._in_parts(_REOPEN, {"job_id": job_id, "gen": gen})
+    def reopen_items(self, job_id: JobId, gen: int, retry: Retry = ALL_FAILED) -> int:
+        chosen = None if retry.portfolio_ids is None else json.dumps(retry.portfolio_ids)
+        return self._in_parts(
+            _REOPEN, {"job_id": job_id, "gen": gen, "portfolio_ids": chosen, "cause": retry.cause}
+        )
+
+    def due_again(self, job_id: JobId, *, since: datetime | None = None) -> int:
+        return self._in_parts(
+            _DUE_AGAIN, {"job_id": job_id, "since": 0 if since is None else to_millis(since)}
+        )
 
     def busy_seats(self, job_id: JobId) -> Mapping[int, ItemId]:
         with self._database.read() as db:
@@ -296,5 +317,6 @@ def _item(row: dict[str, Any]) -> Item:
             "touched": from_millis(row["touched"]),
             "not_before": None if row["not_before"] is None else from_millis(row["not_before"]),
             "out": None if row["out"] is None else Out(row["out"]),
+            "past_attempts": attempts_from(json.loads(row["past_attempts"])),
         }
     )

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 
-from adapters.stores.codecs import encode_spec, from_millis, job_from, pack_members, unpack_members
+from adapters.stores.codecs import (
+    encode_retry,
+    encode_spec,
+    from_millis,
+    job_from,
+    pack_members,
+    retry_from,
+    to_millis,
+    unpack_members,
+)
 from adapters.stores.rules import check_page, check_target, closed_state
 from adapters.stores.sqlite.connection import Database
 from adapters.stores.sqlite.items import count_by_state
@@ -14,15 +23,15 @@ from adapters.stores.sqlite.schema import TABLES, statement
 from domain.errors import NotFound
 from domain.ids import JobId, ModelId
 from domain.item import ItemState
-from domain.job import OPEN, Inputs, Job, JobState
+from domain.job import ALL_FAILED, OPEN, Inputs, Job, JobState, Retry
 from domain.ports import Member, OpenWork
 
 _TIMES = ("probe_at", "created_at", "started_at", "finished_at")
 _CHUNKS_A_WRITE = 4  # other writers get their turn between
 
 _INSERT = statement(
-    "INSERT INTO jobs (job_id, model_id, n, spec, state, created_at)"
-    " VALUES (:job_id, :model_id, :n, :spec, :state, {NOW}) ON CONFLICT (job_id) DO NOTHING"
+    "INSERT INTO jobs (job_id, model_id, n, parallelism, spec, state, created_at)"
+    " VALUES (:job_id, :model_id, :n, :parallelism, :spec, :state, {NOW}) ON CONFLICT (job_id) DO NOTHING"
 )
 # A retried job is as old as its first run, which says nothing about the queue.
 _OPEN_WORK = statement(
@@ -50,7 +59,7 @@ _RESUME = statement(
 )
 _STOP = statement(
     "UPDATE jobs SET state = {JOB_stop_to}, stop_to = ?, reason = ?, probe_at = NULL, probes = 0"
-    " WHERE job_id = ? AND state IN ({JOB_stop})"
+    " WHERE job_id = ? AND gen = coalesce(?, gen) AND state IN ({JOB_stop})"
 )
 _CLOSABLE = statement("SELECT n FROM jobs WHERE job_id = ? AND gen = ? AND state IN ({JOB_close})")
 _CLOSE = statement(
@@ -59,11 +68,16 @@ _CLOSE = statement(
 )
 _RETRY = statement(
     "UPDATE jobs SET state = {JOB_retry_to}, gen = gen + 1, counts = '{{}}', finished_at = NULL,"
-    " stop_to = NULL, reason = NULL WHERE job_id = ? AND gen = ? AND state IN ({JOB_retry})"
+    " stop_to = NULL, reason = NULL, retry = :retry, deadline = coalesce(:deadline, deadline)"
+    " WHERE job_id = :job_id AND gen = :gen AND state IN ({JOB_retry})"
 )
 _REOPENED = statement(
     "UPDATE jobs SET state = {JOB_reopened_to} WHERE job_id = ? AND gen = ? AND state IN ({JOB_reopened})"
 )
+_REACCEPT = statement(
+    "UPDATE jobs SET state = {JOB_reaccept_to} WHERE job_id = ? AND gen = ? AND state IN ({JOB_reaccept})"
+)
+_PARALLELISM = statement("SELECT parallelism FROM jobs WHERE job_id = ? AND state IN ({OPEN_JOB})")
 
 
 class SqliteJobs:
@@ -108,6 +122,7 @@ class SqliteJobs:
             "job_id": job.job_id,
             "model_id": job.model.model_id,
             "n": job.n,
+            "parallelism": job.parallelism,
             "spec": encode_spec(job),
             "state": JobState.ACCEPTED,
         }
@@ -124,20 +139,24 @@ class SqliteJobs:
         *,
         states: Iterable[JobState] = (),
         model_id: ModelId | None = None,
+        finished_since: datetime | None = None,
         offset: int = 0,
         limit: int = 50,
     ) -> Sequence[Job]:
         check_page(offset, limit)
         wanted = list(states)
+        since = None if finished_since is None else to_millis(finished_since)
         conditions = [
             *(["state IN (SELECT value FROM json_each(:states))"] if wanted else []),
             *(["model_id = :model_id"] if model_id else []),
+            *(["finished_at >= :since"] if since is not None else []),
         ]
+        values = {"states": json.dumps(wanted), "model_id": model_id, "since": since}
         with self._database.read() as db:
             rows = db.execute(
                 f"SELECT * FROM jobs WHERE {' AND '.join(conditions) or 'TRUE'}"  # noqa: S608 - of constants
                 " ORDER BY created_at DESC, job_id DESC LIMIT :limit OFFSET :offset",
-                {"states": json.dumps(wanted), "model_id": model_id, "limit": limit, "offset": offset},
+                {**values, "limit": limit, "offset": offset},
             ).fetchall()
         return [_job(row) for row in rows]
 
@@ -176,8 +195,8 @@ class SqliteJobs:
     def resume_job(self, job_id: JobId) -> bool:
         return self._moved(_RESUME, (job_id,))
 
-    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str) -> bool:
-        return self._moved(_STOP, (check_target("sweep", stop_to), reason, job_id))
+    def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str, *, gen: int | None = None) -> bool:
+        return self._moved(_STOP, (check_target("sweep", stop_to), reason, job_id, gen))
 
     def close_job(self, job_id: JobId, gen: int) -> Job | None:
         with self._database.write() as db:
@@ -194,11 +213,31 @@ class SqliteJobs:
                 ).fetchone()
             )
 
-    def retry_job(self, job_id: JobId, gen: int) -> bool:
-        return self._moved(_RETRY, (job_id, gen))
+    def retry_job(
+        self, job_id: JobId, gen: int, retry: Retry = ALL_FAILED, *, deadline: datetime | None = None
+    ) -> bool:
+        row = {
+            "job_id": job_id,
+            "gen": gen,
+            "retry": encode_retry(retry),
+            "deadline": None if deadline is None else deadline.isoformat(),
+        }
+        return self._moved(_RETRY, row)
 
     def reopened_job(self, job_id: JobId, gen: int) -> bool:
         return self._moved(_REOPENED, (job_id, gen))
+
+    def reaccept_job(self, job_id: JobId, gen: int) -> bool:
+        return self._moved(_REACCEPT, (job_id, gen))
+
+    def set_parallelism(self, job_id: JobId, parallelism: int) -> int | None:
+        with self._database.write() as db:
+            row = db.execute(_PARALLELISM, (job_id,)).fetchone()
+            if row is None:
+                return None
+            db.execute("UPDATE jobs SET parallelism = ? WHERE job_id = ?", (parallelism, job_id))
+            before: int = row["parallelism"]
+            return before
 
     def note_healing(self, job_id: JobId, kind: str, count: int = 1) -> None:
         with self._database.write() as db:
@@ -207,6 +246,18 @@ class SqliteJobs:
                 healing = json.loads(row["healing"])
                 healing[kind] = healing.get(kind, 0) + count
                 db.execute("UPDATE jobs SET healing = ? WHERE job_id = ?", (json.dumps(healing), job_id))
+
+    def get_note(self, name: str) -> str | None:
+        with self._database.read() as db:
+            row = db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row["value"])
+
+    def swap_note(self, name: str, old: str | None, new: str) -> bool:
+        if old is None:
+            return self._moved(
+                "INSERT INTO notes (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, new)
+            )
+        return self._moved("UPDATE notes SET value = ? WHERE name = ? AND value = ?", (new, name, old))
 
     def _moved(self, compare_and_set: str, parameters: Sequence[object] | dict[str, object]) -> bool:
         with self._database.write() as db:
@@ -224,6 +275,8 @@ def _job(row: sqlite3.Row) -> Job:
     life = dict(row)
     life.update({name: None if life[name] is None else from_millis(life[name]) for name in _TIMES})
     life.update(counts=json.loads(life["counts"]), healing=json.loads(life["healing"]))
+    life["retry"] = retry_from(life["retry"])
+    life["deadline"] = None if life["deadline"] is None else datetime.fromisoformat(life["deadline"])
     return job_from(life["job_id"], life["spec"], life)
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from types import MappingProxyType
 
-from domain.item import ITEM_MOVES, ItemState, Out
-from domain.job import JOB_MOVES
+from domain.item import ATTEMPTS_KEPT, ITEM_MOVES, ItemState, Out
+from domain.job import JOB_MOVES, OPEN
 
 # Whole milliseconds since 1970 UTC (SQLite's clock has no finer ones); one value throughout a statement.
 _NOW = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)"
@@ -15,9 +15,19 @@ def _states(states: Iterable[str]) -> str:
     return ", ".join(f"'{state}'" for state in sorted(states))
 
 
+# An attempt is told when it ends, in the write that ends it: what began it stands in the row until then.
+_PAST_ATTEMPTS = f"""json_insert(
+    CASE WHEN json_array_length(past_attempts) < {ATTEMPTS_KEPT} THEN past_attempts
+         ELSE json_remove(past_attempts, '$[0]') END,
+    '$[#]',
+    json_object('gen', gen, 'number', attempt, 'owner', owner, 'started', touched, 'ended', {_NOW}, 'cause', :cause)
+)"""
+
 _WORDS = MappingProxyType(
     {
         "NOW": _NOW,
+        "PAST_ATTEMPTS": _PAST_ATTEMPTS,
+        "OPEN_JOB": _states(OPEN),
         **{state.name: f"'{state}'" for state in ItemState},
         **{out.name: f"'{out}'" for out in Out},
         **{f"ITEM_{name}": _states(move.sources) for name, move in ITEM_MOVES.items()},
@@ -69,6 +79,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     spec BLOB NOT NULL,
     state TEXT NOT NULL,
     gen INTEGER NOT NULL DEFAULT 0,
+    parallelism INTEGER NOT NULL,
+    deadline TEXT,
+    retry BLOB,
     stop_to TEXT,
     reason TEXT,
     probe_at INTEGER,
@@ -82,6 +95,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_by_age ON jobs (created_at, job_id);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created_at);
 CREATE INDEX IF NOT EXISTS jobs_by_model ON jobs (model_id, created_at);
+CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS members (
     sha256 TEXT NOT NULL,
@@ -113,7 +127,8 @@ CREATE TABLE IF NOT EXISTS items (
     touched INTEGER NOT NULL,
     not_before INTEGER,
     reason TEXT,
-    out TEXT
+    out TEXT,
+    past_attempts TEXT NOT NULL DEFAULT '[]'
 );
 -- The bound: at most one running item on each seat of a job.
 CREATE UNIQUE INDEX IF NOT EXISTS items_by_seat ON items (job_id, seat) WHERE seat IS NOT NULL;
@@ -123,6 +138,8 @@ CREATE INDEX IF NOT EXISTS items_by_seq ON items (job_id, seq);
 CREATE INDEX IF NOT EXISTS items_in_work ON items (touched) WHERE state = {RUNNING};
 CREATE INDEX IF NOT EXISTS items_delayed ON items (not_before) WHERE state = {DELAYED};
 CREATE INDEX IF NOT EXISTS items_due ON items (touched) WHERE out = {DUE};
+
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS inlines (id INTEGER PRIMARY KEY, inline BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS results (id INTEGER PRIMARY KEY, result BLOB NOT NULL, order_set BLOB);

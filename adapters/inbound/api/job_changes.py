@@ -1,0 +1,68 @@
+"""What a caller may change about a job that stands: retry it, give it more or fewer seats, publish it again."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+
+from adapters.inbound.answers import JobAnswer, RepublishAnswer, describe_job
+from adapters.inbound.api.body import json_body
+from adapters.inbound.api.errors import responses
+from adapters.inbound.api.jobs import request_body
+from adapters.inbound.api.options import ApiOptions
+from adapters.inbound.payloads import ParallelismRequest, RetryRequest, parse_parallelism, parse_retry
+from domain.ids import JobId
+from tasks.change_parallelism import change_parallelism
+from tasks.republish import republish_job
+from tasks.retry_job import retry_job
+from tasks.services import Services
+
+_LOOK = responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+_CHANGE = responses(
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+
+_JobPath = Annotated[str, Path(max_length=100)]
+
+
+def job_changes_router(services: Services, options: ApiOptions) -> APIRouter:
+    """The routes under ``/api/v1/jobs/{job_id}`` that change something, but for cancel."""
+    router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
+    read_body = Depends(json_body(options.max_body_size))
+
+    @router.post(
+        "/{job_id}/retry",
+        status_code=HTTPStatus.ACCEPTED,
+        responses=_CHANGE,
+        openapi_extra=request_body(RetryRequest.__name__),
+        summary="Bring failed portfolios of a job that is over back, under the same ids",
+    )
+    def post_retry(job_id: _JobPath, body: Annotated[bytes, read_body]) -> JobAnswer:
+        command = parse_retry(body, JobId(job_id), max_bytes=options.max_body_size)
+        return describe_job(retry_job(command, services), services)
+
+    @router.post(
+        "/{job_id}/parallelism",
+        responses=_CHANGE,
+        openapi_extra=request_body(ParallelismRequest.__name__),
+        summary="Give an open job more or fewer seats",
+    )
+    def post_parallelism(job_id: _JobPath, body: Annotated[bytes, read_body]) -> JobAnswer:
+        parallelism = parse_parallelism(body, max_bytes=options.max_body_size)
+        return describe_job(change_parallelism(JobId(job_id), parallelism, services), services)
+
+    @router.post(
+        "/{job_id}/republish",
+        status_code=HTTPStatus.ACCEPTED,
+        responses=_LOOK,
+        summary="Publish the stored order sets of a job again, those the result queue does not have",
+    )
+    def post_republish(job_id: _JobPath) -> RepublishAnswer:
+        return RepublishAnswer(order_sets=republish_job(JobId(job_id), services))
+
+    return router

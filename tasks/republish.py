@@ -1,0 +1,41 @@
+"""Publish stored order sets again: what a result queue forgot, byte for byte."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+
+from domain.ids import JobId
+from domain.job import OPEN, Job
+from tasks.services import Services
+
+_PAGE = 500
+
+
+def republish_job(job_id: JobId, services: Services) -> int:
+    """Every order set of the job falls due; the steward publishes what the queue does not have. How many.
+
+    Raises:
+        NotFound: no such job.
+    """
+    services.jobs.get_job(job_id)
+    return services.jobs.due_again(job_id)
+
+
+def republish_recent(services: Services, *, since: datetime | None = None) -> int:
+    """The order sets of every open job and of those that ended within the window. How many fell due.
+
+    Which of them were consumed the queue cannot say once it lost its data, so all of them are published; a
+    consumer knows an id it has seen. ``since`` leaves out what was decided before that moment.
+    """
+    jobs = tuple(_recent(services))
+    return sum(services.jobs.due_again(job.job_id, since=since) for job in jobs)
+
+
+def _recent(services: Services) -> Iterator[Job]:
+    list_jobs = services.jobs.list_jobs
+    start = services.jobs.now() - timedelta(seconds=services.rules.republish_window_seconds)
+    for listed in (partial(list_jobs, states=OPEN), partial(list_jobs, finished_since=start)):
+        offset = 0
+        while page := listed(offset=offset, limit=_PAGE):
+            yield from page
+            offset += len(page)

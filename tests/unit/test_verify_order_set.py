@@ -1,0 +1,110 @@
+"""The verifier of published order sets: right ones pass, and a change of anything that matters is found."""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain.policy import Policy
+from tasks.verify_order_set import verify_order_set
+from tests.support.world import World
+
+Document = dict[str, Any]
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Iterator[tuple[Document, Document]]:
+    """An order set and the result it belongs to, as they come out of the pipeline."""
+    world = World.create(tmp_path)
+    world.book(1)
+    (item,) = world.items(world.finish(world.submit()).job_id)
+    yield json.loads(item.order_set), json.loads(item.result)
+    world.store.close()
+
+
+def test_what_the_pipeline_publishes_is_right(documents: tuple[Document, Document]) -> None:
+    assert verify_order_set(*documents, Policy()) == ()
+
+
+def one_share_more(order_set: Document) -> None:
+    order_set["orders"][0]["quantity"] += 1
+
+
+def another_price(order_set: Document) -> None:
+    order_set["orders"][0]["price"] = "10.01"
+
+
+def another_notional(order_set: Document) -> None:
+    order_set["orders"][0]["notional"] = "1.00"
+
+
+def buys_first(order_set: Document) -> None:
+    order_set["orders"].reverse()
+
+
+def an_order_left_out(order_set: Document) -> None:
+    order_set["orders"].pop()
+
+
+def an_order_twice(order_set: Document) -> None:
+    order_set["orders"].append(copy.deepcopy(order_set["orders"][-1]))
+
+
+def half_a_share(order_set: Document) -> None:
+    order_set["orders"][0]["quantity"] = 0
+
+
+def more_cash(order_set: Document) -> None:
+    order_set["cash_after"] = "999999.00"
+
+
+def another_snapshot(order_set: Document) -> None:
+    order_set["snapshot_sha256"] = "0" * 64
+
+
+CHANGES: tuple[Callable[[Document], None], ...] = (
+    one_share_more,
+    another_price,
+    another_notional,
+    buys_first,
+    an_order_left_out,
+    an_order_twice,
+    half_a_share,
+    more_cash,
+    another_snapshot,
+)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_changed_order_set_is_found(
+    documents: tuple[Document, Document], change: Callable[[Document], None]
+) -> None:
+    order_set, result = documents
+    change(order_set)
+
+    assert verify_order_set(order_set, result, Policy()) != ()
+
+
+def test_a_cash_floor_that_is_not_kept_is_found(documents: tuple[Document, Document]) -> None:
+    faults = verify_order_set(*documents, Policy(cash_floor=Decimal("0.9")))
+
+    assert any("floor" in fault for fault in faults)
+
+
+def test_a_refusal_with_orders_is_found(documents: tuple[Document, Document]) -> None:
+    order_set, result = documents
+    order_set["outcome"] = result["outcome"] = "rejected"
+
+    assert verify_order_set(order_set, result, Policy()) != ()
+
+
+def test_a_refusal_without_orders_is_right(documents: tuple[Document, Document]) -> None:
+    order_set, result = documents
+    order_set["outcome"] = result["outcome"] = "rejected"
+    order_set["orders"] = []
+
+    assert verify_order_set(order_set, result, Policy()) == ()
