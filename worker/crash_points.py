@@ -60,10 +60,15 @@ _JOB_STORE_WRITES = (
     "stop_job",
     "sweep_items",
     "close_job",
+    # parallelism changed in flight; a result queue that forgot
+    "set_parallelism",
+    "due_again",
+    "swap_note",
     # a retry, asked for at the API, done by the steward
     "retry_job",
     "reopen_items",
     "reopened_job",
+    "reaccept_job",
 )
 
 STEPS: Mapping[str, Step] = MappingProxyType(

@@ -58,10 +58,10 @@ class WorkerProcess:
                 log.warning("token.interrupted")  # before or after its portfolio was in hand
 
     def start_scheduled(self, name: str, business_date: date) -> str:
-        bound = structlog.contextvars.bound_contextvars(
+        named = structlog.contextvars.bound_contextvars(
             schedule=name, business_date=business_date.isoformat()
         )
-        with bound, self.in_hand.held(can_hand_back=False):
+        with named, self.in_hand.held(can_hand_back=False):
             try:
                 return self._start_scheduled(name, business_date)
             except (Unavailable, Busy) as error:

@@ -38,6 +38,9 @@ from domain.ports import Token
 from domain.problem import Problem, SolverAnswer
 from tasks.bench import Bench, FrozenJobs, Marks
 from tasks.cancel_job import cancel_job
+from tasks.change_parallelism import change_parallelism
+from tasks.republish import republish_job
+from tasks.retry_job import RetryJob, retry_job
 from tasks.run_token import run_token
 from tasks.services import Rules, Services
 from tasks.steward import Steward
@@ -48,7 +51,8 @@ from worker.crash_points import CrashPoint, watch_requests, watch_services
 
 LIFE: Final = "life"
 CANCELLED: Final = "cancelled"
-JOBS: Final = (LIFE, CANCELLED)
+UNPRICED: Final = "unpriced"  # its market can never be frozen
+JOBS: Final = (LIFE, CANCELLED, UNPRICED)
 PORTFOLIOS: Final = 4
 PARALLELISM: Final = 2
 SECONDS: Final = 20.0
@@ -65,7 +69,9 @@ MODEL: Final = builders.model(
 MEMBERS: Final = {
     LIFE: tuple(each for each in MODEL.portfolios if each != ALWAYS_OUT),
     CANCELLED: (MODEL.portfolios[0], ALWAYS_OUT),
+    UNPRICED: MODEL.portfolios[:1],
 }
+ENDS: Final = {LIFE: JobState.DONE, CANCELLED: JobState.CANCELLED, UNPRICED: JobState.DONE_WITH_ERRORS}
 
 
 # ------------------------------------------------------------------------------------------------ a small world
@@ -148,7 +154,7 @@ def request_of_life() -> bytes:
 
 
 class Life:
-    """Every part of Trimtab in turn, until both jobs are over."""
+    """Every part of Trimtab in turn, until all jobs are over."""
 
     def __init__(self, order: Order, client: Redis) -> None:
         point = CrashPoint.parse(order.crash_at) if order.crash_at else None
@@ -186,7 +192,10 @@ class Life:
     def live(self) -> None:
         self.services.jobs.prepare()
         self._requests.consume_once(Event())
-        submit_job(_second_request(), self.services)
+        for request in _other_requests():
+            submit_job(request, self.services)
+        if not self.job(LIFE).state.closed:
+            change_parallelism(self.job(LIFE).job_id, PARALLELISM, self.services)
         give_up = time.monotonic() + SECONDS
         while not self._over():
             assert time.monotonic() < give_up, [self.job(key) for key in JOBS]
@@ -195,10 +204,12 @@ class Life:
             self._work()
             self._retry()
             time.sleep(0.002)
+        republish_job(self.job(LIFE).job_id, self.services)
         self._publish_what_is_due()
 
     def _over(self) -> bool:
-        return self.job(LIFE).state is JobState.DONE and self.job(CANCELLED).state is JobState.CANCELLED
+        retried = self.job(UNPRICED).gen > 0
+        return retried and all(self.job(key).state is state for key, state in ENDS.items())
 
     def _work(self) -> None:
         while token := self._tokens.take():
@@ -225,22 +236,33 @@ class Life:
             cancel_job(job_id, self.services)
 
     def _retry(self) -> None:
-        life = self.job(LIFE)
-        if life.state is JobState.DONE_WITH_ERRORS:
-            self.services.jobs.retry_job(life.job_id, life.gen)
+        """What failed is mended by the first retry, or never."""
+        for job in map(self.job, JOBS):
+            if job.state is JobState.DONE_WITH_ERRORS and (job.key == LIFE or job.gen == 0):
+                retry_job(RetryJob(job_id=job.job_id), self.services)
 
     def _publish_what_is_due(self) -> None:
         while self.services.jobs.due_items(-1):
             self._steward.tick()
 
 
-def _second_request() -> SubmitJob:
-    return SubmitJob(
-        key=CANCELLED,
-        request_sha256="c" * 64,
-        model_id=MODEL.model_id,
-        portfolio_ids=MEMBERS[CANCELLED],
-        parallelism=PARALLELISM,
+def _other_requests() -> tuple[SubmitJob, SubmitJob]:
+    nothing = {MODEL.positions[0].security_id: Decimal(0)}
+    return (
+        SubmitJob(
+            key=CANCELLED,
+            request_sha256="c" * 64,
+            model_id=MODEL.model_id,
+            portfolio_ids=MEMBERS[CANCELLED],
+            parallelism=PARALLELISM,
+        ),
+        SubmitJob(
+            key=UNPRICED,
+            request_sha256="u" * 64,
+            model_id=MODEL.model_id,
+            portfolio_ids=MEMBERS[UNPRICED],
+            prices=nothing,
+        ),
     )
 
 

@@ -19,6 +19,8 @@ READS = {
     "members",
     "get_job",
     "list_jobs",
+    "open_work",
+    "get_note",
     "get_inputs",
     "due_items",
     "busy_seats",
