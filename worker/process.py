@@ -11,7 +11,7 @@ import structlog
 from celery import Celery
 
 from config.settings import Settings
-from domain.errors import Invalid, StoreUnavailable, TrimtabError
+from domain.errors import Busy, Invalid, StoreUnavailable, TrimtabError, Unavailable
 from domain.ids import ModelId
 from domain.ports import Token
 from tasks.bench import Bench, FrozenJobs, Marks
@@ -64,6 +64,9 @@ class WorkerProcess:
         with named, self.in_hand.held(can_hand_back=False):
             try:
                 return self._start_scheduled(name, business_date)
+            except (Unavailable, Busy) as error:
+                log.warning("schedule.delayed", code=error.code, error=str(error))  # it is tried again
+                raise
             except TrimtabError as error:
                 # Celery tells an expected error at info only, and nobody waits for this one.
                 log.exception("schedule.not_started", code=error.code)
