@@ -100,6 +100,18 @@ _SMALL = (
         retries=1,
     ),
     Configuration(name="deadline, outage, retry", attempts=1, outages=True, deadlines=1, retries=1),
+    Configuration(
+        name="never frozen, retry, cancel", attempts=1, outages=True, deadlines=2, retries=1, cancels=1
+    ),
+    Configuration(
+        name="never frozen, retried twice",
+        stewards=2,
+        attempts=1,
+        deadlines=2,
+        retries=2,
+        healing=False,
+        protocol=Protocol(steward_closes=False),  # as above
+    ),
     # -- the upstream out
     Configuration(name="outage", n=2, outages=True),
     Configuration(
@@ -156,6 +168,18 @@ _LARGE = (
         claim_order=ClaimOrder.LOWEST,
     ),
     Configuration(name="L16", n=2, workers=2, stewards=2, attempts=1, faults=_DEATHS, cancels=1),
+    Configuration(name="L17", stewards=2, attempts=1, outages=True, deadlines=2, retries=1, cancels=1),
+    Configuration(
+        name="L18",
+        n=2,
+        stewards=2,
+        attempts=1,
+        deadlines=2,
+        retries=2,
+        chosen=True,
+        healing=False,
+        claim_order=ClaimOrder.LOWEST,
+    ),
 )
 
 SMALL: Mapping[str, Configuration] = {config.name: config for config in _SMALL}

@@ -306,10 +306,22 @@ CAUGHT = (
         caught="deadline",
     ),
     Mutation(
-        what="a retry does not freeze what never was frozen",
+        what="reopened although never frozen",
         world="deadline, retry",
-        off=("retry_freezes_what_was_not",),
+        off=("retry_accepts_again_what_was_not_frozen",),
         caught="frozen",
+    ),
+    Mutation(
+        what="reaccept does not compare the gen",
+        world="never frozen, retried twice",
+        off=("reaccept_compares_the_gen",),
+        caught="retry",
+    ),
+    Mutation(
+        what="a job is accepted again before its items are put back",
+        world="deadline, retry",
+        off=("reaccept_after_the_items",),
+        caught="retry",
     ),
     Mutation(
         what="the list of a retry is read without its gen",

@@ -40,6 +40,7 @@ class Phase(StrEnum):
     SWEEP = "sweep"
     REOPEN = "reopen"
     REOPENED = "reopened"
+    REACCEPT = "reaccept"  # it saw no frozen market
     EXPIRE = "expire"
     DEADLINE = "deadline"
     # -- both: closing
@@ -210,7 +211,9 @@ class Protocol:
     close_expects_all_n: bool = True
     deadline_compares_the_gen: bool = True
     retry_renews_the_deadline: bool = True
-    retry_freezes_what_was_not: bool = True
+    retry_accepts_again_what_was_not_frozen: bool = True
+    reaccept_compares_the_gen: bool = True
+    reaccept_after_the_items: bool = True
     retry_sends_tokens: bool = True
     # Only these two are off: what it would take to stop a job while a retry puts its items back.
     reopen_before_sweep: bool = False

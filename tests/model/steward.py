@@ -30,9 +30,9 @@ from tests.model.states import (
 )
 from tests.model.worker import holds_a_claim, marked, waiting, with_entry
 
-# What a pass over the items is for: the goal of a process. Stopping, it is the state that unfinished items end in.
-_RETRYING = "retry"
+# What a pass over the items is for: the goal of a process, the state that unfinished items of a stop end in.
 _STOPPING = frozenset({ItemState.FAILED, ItemState.CANCELLED})
+_LATE = "late"  # only with a bug: the job was moved on before the items it is to put back
 _PENDING = frozenset({ItemState.PENDING})
 
 
@@ -226,11 +226,11 @@ def _next_swept(config: Configuration, state: State, me: Process) -> int | None:
 
 def _retry(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     """Read the job to reopen."""
-    held = me._replace(gen=state.job.gen, goal=_RETRYING, chosen=state.job.chosen)
-    if config.protocol.reopen_items_before_the_job:
-        yield Step("open again", state, held._replace(phase=Phase.REOPEN))
-    else:
-        yield Step("open again", state, held._replace(phase=Phase.REOPENED))
+    frozen, protocol = state.job.frozen, config.protocol
+    held = me._replace(phase=Phase.REOPEN, gen=state.job.gen, chosen=state.job.chosen)
+    if not (protocol.reopen_items_before_the_job if frozen else protocol.reaccept_after_the_items):
+        held = held._replace(phase=Phase.REOPENED if frozen else Phase.REACCEPT, goal=_LATE)
+    yield Step("open again", state, held)
 
 
 def _reopen(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -241,10 +241,10 @@ def _reopen(config: Configuration, state: State, me: Process) -> Iterator[Step]:
         yield Step(f"reopen {index}", with_item(state, index, item), me._replace(at=index + 1), move="reopen")
     elif me.goal in _STOPPING:
         yield from _sweep(config, state, me._replace(phase=Phase.SWEEP, at=0))
-    elif config.protocol.reopen_items_before_the_job:
-        yield from _reopened(config, state, me)
-    else:
+    elif me.goal == _LATE:
         yield Step("reopened", state)
+    else:
+        yield from _reopened(config, state, me)
 
 
 def _next_reopened(config: Configuration, state: State, me: Process) -> int | None:
@@ -259,16 +259,30 @@ def _next_reopened(config: Configuration, state: State, me: Process) -> int | No
 
 
 def _reopened(config: Configuration, state: State, me: Process) -> Iterator[Step]:
-    """J10; the tokens by whoever did it. J11 for a job that was stopped before it was frozen: it is opened anew."""
+    """Ask for the frozen market. None: J11. Else J10, at once since a market stays; the tokens by whoever did it."""
     job = state.job
-    anew = not job.frozen and config.protocol.retry_freezes_what_was_not
-    move = "reaccept" if anew else "reopened"
-    after = IDLE if config.protocol.reopen_items_before_the_job else me._replace(phase=Phase.REOPEN)
-    if job.state in config.moves.job_sources[move] and job.gen == me.gen:
-        state = state._replace(job=job._replace(state=config.moves.job_target(move)))
-        if not anew and config.protocol.reopen_items_before_the_job and config.protocol.retry_sends_tokens:
+    if not job.frozen and config.protocol.retry_accepts_again_what_was_not_frozen:
+        yield Step("never frozen", state, me._replace(phase=Phase.REACCEPT))
+        return
+    after = _after_the_job(me)
+    if job.state in config.moves.job_sources["reopened"] and job.gen == me.gen:
+        state = state._replace(job=job._replace(state=config.moves.job_target("reopened")))
+        if after is IDLE and config.protocol.retry_sends_tokens:
             after = IDLE._replace(phase=Phase.SEND)
-    yield Step(move, state, after, move=move)
+    yield Step("reopened", state, after, move="reopened")
+
+
+def _reaccept(config: Configuration, state: State, me: Process) -> Iterator[Step]:
+    """J11, the compare-and-set; an opener of the first run may have frozen the market since. Then as any opening."""
+    job = state.job
+    same = job.gen == me.gen or not config.protocol.reaccept_compares_the_gen
+    if same and job.state in config.moves.job_sources["reaccept"]:
+        state = state._replace(job=job._replace(state=config.moves.job_target("reaccept")))
+    yield Step("reaccept", state, _after_the_job(me), move="reaccept")
+
+
+def _after_the_job(me: Process) -> Process:
+    return me._replace(phase=Phase.REOPEN) if me.goal == _LATE else IDLE
 
 
 # ------------------------------------------------------------------------------------------------ the deadline
@@ -317,6 +331,7 @@ _STEPS: Mapping[Phase, _Part] = {
     Phase.SWEEP: _sweep,
     Phase.REOPEN: _reopen,
     Phase.REOPENED: _reopened,
+    Phase.REACCEPT: _reaccept,
     Phase.DEADLINE: _deadline,
     Phase.LOOK: closing.look,
     Phase.COUNT: closing.count,

@@ -22,7 +22,7 @@ EXERCISING = (
     "cancel",
     "retry, two portfolios",
     "outage, deadline",
-    "deadline, retry",
+    "deadline, outage, retry",
 )
 # A job is only cancelled once it was stopped: closing from another state cannot meet a cancelled portfolio.
 IMPOSSIBLE = {
