@@ -10,9 +10,9 @@ import structlog
 def configure_logging(level: str = "info", form: Literal["json", "console"] = "json") -> None:
     """Bind structlog; the standard library's loggers (celery, uvicorn, httpx) stay at warning and above."""
     numeric = logging.getLevelNamesMapping()[level.upper()]
-    renderer = (
-        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
-    )
+    # Plain tracebacks: structlog's own show local variables, and those hold holdings and secrets.
+    console = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    renderer = structlog.processors.JSONRenderer() if form == "json" else console
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -8,9 +8,13 @@ import pymongo
 import pytest
 import redis
 
+from config.logging import configure_logging
 from tests.support import servers
 
 REDIS_DATABASES = itertools.count(1)
+
+# As every process of ours does: structlog's default draws all local variables of every frame, seconds each.
+configure_logging("debug", "json")
 
 
 def pytest_report_header() -> str:
