@@ -58,7 +58,10 @@ class WorkerProcess:
                 log.warning("token.interrupted")  # before or after its portfolio was in hand
 
     def start_scheduled(self, name: str, business_date: date) -> str:
-        with structlog.contextvars.bound_contextvars(schedule=name, business_date=business_date.isoformat()):
+        named = structlog.contextvars.bound_contextvars(
+            schedule=name, business_date=business_date.isoformat()
+        )
+        with named, self.in_hand.held(can_hand_back=False):
             try:
                 return self._start_scheduled(name, business_date)
             except TrimtabError as error:

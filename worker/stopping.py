@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import Any
 
@@ -51,7 +51,10 @@ class Countdown:
 
 def children_of(worker: Worker) -> list[int]:
     """The pids of a prefork pool. Other pools have none: what they hold is finished, or lost with the process."""
-    info: Any = {} if worker.pool is None else worker.pool.info  # the stubs take the property for a method
+    pool: Any = worker.pool
+    info: Any = {}
+    with suppress(AttributeError):  # it is gone already, or was never there
+        info = pool.info
     return [pid for pid in info.get("processes") or () if isinstance(pid, int) and pid != os.getpid()]
 
 
@@ -65,7 +68,7 @@ def tell(pid: int) -> None:
 class _Hand(Enum):
     EMPTY = auto()
     FULL = auto()
-    HANDING_BACK = auto()
+    BUSY = auto()  # with something short that must not be disturbed, handing back for one
 
 
 class InHand:
@@ -85,11 +88,11 @@ class InHand:
         self._child = os.getpid()
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, *, can_hand_back: bool = True) -> Iterator[None]:
         if self._child == os.getpid():
             signal.signal(signal.SIGTERM, self._on_signal)
             self._child = None
-        self._hand = _Hand.FULL
+        self._hand = _Hand.FULL if can_hand_back else _Hand.BUSY
         try:
             yield
         finally:
@@ -97,7 +100,7 @@ class InHand:
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if self._hand is _Hand.FULL:
-            self._hand = _Hand.HANDING_BACK
+            self._hand = _Hand.BUSY
             raise HandBack
         if self._hand is _Hand.EMPTY:
             self._close()

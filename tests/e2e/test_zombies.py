@@ -50,10 +50,7 @@ def test_a_worker_that_wakes_after_its_lease_neither_overwrites_nor_publishes(st
         assert api.item(job_id, held) == {**done, "published": True}
         assert [attempt["cause"] for attempt in done["history"]] == ["lost_worker", done["outcome"]]
         items = sorted(item["item_id"] for item in api.items(job_id))
-        assert (
-            sorted(eventually(lambda: sorted(stack.order_sets()), lambda found: len(found) == len(items)))
-            == items
-        )
+        assert eventually(lambda: sorted(stack.order_sets()), lambda found: found == items) == items
         assert broker.xlen("trimtab.order-sets") == len(items)
 
 
