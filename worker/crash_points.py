@@ -38,10 +38,13 @@ _JOB_STORE_WRITES = (
     # API, request stream or schedule accept one
     "put_members",
     "insert_job",
-    # the steward opens a job
+    # the steward opens a job, once it knows whose data it publishes to
+    "swap_note",
     "freeze_inputs",
     "insert_items",
     "start_job",
+    # more or fewer seats, asked for at the API
+    "set_parallelism",
     # a worker and one portfolio
     "claim",
     "finish",
@@ -60,10 +63,13 @@ _JOB_STORE_WRITES = (
     "stop_job",
     "sweep_items",
     "close_job",
-    # a retry, asked for at the API, done by the steward
+    # a result queue that lost its data: the steward has everything recent published again
+    "due_again",
+    # a retry, asked for at the API, done by the steward; reaccepted where no market was frozen yet
     "retry_job",
     "reopen_items",
     "reopened_job",
+    "reaccept_job",
 )
 
 STEPS: Mapping[str, Step] = MappingProxyType(

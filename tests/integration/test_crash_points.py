@@ -17,10 +17,9 @@ from redis import Redis
 from adapters.results.redis_stream import RedisStreamReader
 from adapters.stores.open import Store, open_store
 from domain.item import DECIDED_STATES, ItemState, Out
-from domain.job import JobState
 from tasks.submit_job import job_id_for
 from tests.support import crash_driver
-from tests.support.crash_driver import CANCELLED, JOBS, LIFE, MEMBERS, MODEL, Order
+from tests.support.crash_driver import CANCELLED, ENDS, MEMBERS, MODEL, Order
 from worker.crash_points import POINTS
 
 pytestmark = pytest.mark.integration
@@ -35,7 +34,8 @@ def _both_sides(*steps: str) -> tuple[str, ...]:
 # In the order of a job's life, so that a process that takes over still has each step before it.
 CHAINS = {
     "opening": _both_sides(
-        *("prepare", "put_members", "insert_job", "ack", "freeze_inputs", "insert_items", "start_job", "send")
+        *("prepare", "put_members", "insert_job", "ack", "swap_note", "freeze_inputs", "insert_items"),
+        *("start_job", "send", "set_parallelism"),
     ),
     "cancel, healing": _both_sides("stop_job", "sweep_items", "expire_items", "wake_items", "note_healing"),
     "outage": (
@@ -46,10 +46,14 @@ CHAINS = {
         "after.resume_job",
         *_both_sides("claim", "solve", "finish", "publish", "mark_sent"),
     ),
-    "failure, retry": _both_sides(
-        *("fail_attempt", "note_rebalanced", "close_job", "retry_job", "reopen_items", "reopened_job")
+    "failure, lost queue, retry": _both_sides(
+        *("fail_attempt", "note_rebalanced", "close_job", "retry_job", "due_again", "reopen_items"),
+        *("reopened_job", "reaccept_job"),
     ),
 }
+
+# The first time of a process notes the queue it finds, the second the one that came in its place.
+NEW_QUEUE_NOTED = tuple(f"{point}:2" for point in _both_sides("swap_note"))
 
 
 class Driver:
@@ -115,7 +119,7 @@ def promises_held(order: Order) -> None:
     with closing(open_store(order.store_url)) as store, closing(Redis.from_url(order.redis_url)) as client:
         entries = [(entry.order_set_id, entry.body) for entry in RedisStreamReader(client).entries()]
         assert client.xpending("trimtab.requests", "trimtab")["pending"] == 0
-        due = [set_ for key in JOBS for set_ in _order_sets(store, key)]
+        due = [set_ for key in ENDS for set_ in _order_sets(store, key)]
     assert len(dict(entries)) == len(entries), "an id stands on the queue twice"
     assert sorted(entries) == sorted(due)
 
@@ -125,7 +129,7 @@ def _order_sets(store: Store, key: str) -> list[tuple[str, bytes]]:
     job = store.get_job(job_id_for(key))
     items = store.list_items(job.job_id, bodies=True, limit=100)
     states = Counter(item.state for item in items)
-    assert job.state is {LIFE: JobState.DONE, CANCELLED: JobState.CANCELLED}[key]
+    assert job.state is ENDS[key]
     assert {state: count for state, count in job.counts.items() if count} == states
     assert [item.portfolio_id for item in items] == list(MEMBERS[key])
     assert sum(states.values()) == job.n == len(items)
@@ -148,7 +152,7 @@ def test_killed_at_every_step_of_its_life_in_turn_one_job_still_ends_complete_an
         driver.live_to_the_end(order)
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", [*POINTS, *NEW_QUEUE_NOTED])
 def test_killed_at_any_step_of_a_jobs_life_the_next_process_ends_it_complete_and_once(
     driver: Driver, tmp_path: Path, redis_url: str, point: str
 ) -> None:

@@ -27,6 +27,8 @@ READS = {
     "get_item",
     "list_items",
     "count_items",
+    "open_work",
+    "get_note",
 }
 
 
