@@ -35,6 +35,8 @@ FREE_MOVING = 3.0
 # And when the queue seems long enough but nothing moves, its length may lie: send again after a doubling wait.
 STILL = 10.0
 STILL_MAX = 160.0
+# Every round meets an outage anew; it is told once in so long.
+OUTAGE_TOLD = timedelta(seconds=10)
 
 
 @dataclass(slots=True)
@@ -73,6 +75,7 @@ class Steward:
         self._watched: dict[JobId, _Watch] = {}
         self._queue: str | None = None  # the identity that is known to be noted
         self._loss: _Loss | None = None
+        self._told: dict[str, datetime] = {}
 
     def tick(self) -> None:
         """Raises StoreUnavailable: nothing was lost, tick again."""
@@ -103,13 +106,14 @@ class Steward:
         due = self._services.jobs.due_items(self._services.rules.due_after_seconds, DUE_AT_ONCE)
         try:
             for item in due:
-                self._services.publisher.publish(
-                    Publication(item.item_id, item.job_id, item.order_set or b"")
-                )
+                if item.order_set is None:  # the stores write both at once: never publish an empty message
+                    log.error("order_set.missing", item=item.item_id)
+                    continue
+                self._services.publisher.publish(Publication(item.item_id, item.job_id, item.order_set))
                 sent.append(item)
                 log.warning("order_set.republished", item=item.item_id)
         except BrokerUnavailable as error:
-            log.warning("order_sets.still_due", error=str(error))
+            self._tell_of_outage("order_sets.still_due", error)
         if sent:
             self._services.jobs.mark_sent([item.item_id for item in sent])
         for job_id in {item.job_id for item in sent}:
@@ -175,7 +179,8 @@ class Steward:
     def _past_deadline(self, job: Job, now: datetime) -> bool:
         if job.deadline is None or now < job.deadline or job.state in {JobState.STOPPING, JobState.REOPENING}:
             return False
-        cause = "upstream_unavailable" if job.reason else "deadline_passed"
+        waited = job.reason is not None and not job.reason.startswith("internal_error")
+        cause = "upstream_unavailable" if waited else "deadline_passed"
         detail = job.reason or f"not finished by {job.deadline.isoformat()}"
         return self._services.jobs.stop_job(job.job_id, ItemState.FAILED, f"{cause}: {detail}", gen=job.gen)
 
@@ -249,7 +254,7 @@ class Steward:
         try:
             missing = free - self._services.tokens.length()
         except BrokerUnavailable as error:
-            log.warning("tokens.not_counted", error=str(error))
+            self._tell_of_outage("tokens.not_counted", error)
             return
         for job in jobs:
             lost = self._lost_seats(job, seats[job.job_id], now, queue_is_short=missing > 0)
@@ -296,9 +301,16 @@ class Steward:
         try:
             self._services.tokens.send(tokens)
         except BrokerUnavailable as error:
-            log.warning("tokens.not_sent", error=str(error))
+            self._tell_of_outage("tokens.not_sent", error)
             return False
         return True
+
+    def _tell_of_outage(self, event: str, error: Unavailable) -> None:
+        now = self._services.clock.now()
+        told = self._told.get(event)
+        if told is None or now - told >= OUTAGE_TOLD:
+            self._told[event] = now
+            log.warning(event, error=str(error))
 
 
 def _open(job: Job, services: Services) -> None:

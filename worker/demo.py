@@ -191,7 +191,7 @@ def demo(book: BookOptions, *, keep: bool, as_json: bool, stop: threading.Event)
     ):
         finished, outcome = _rebalance(stack, console, stop)
         show(console, finished, outcome)
-        _say_what_next(console, stack, finished)
+        _say_what_next(console, stack, finished, keep=keep)
         if keep:
             stack.watch(stop)
     if as_json:
@@ -225,20 +225,27 @@ def _rebalance(
     return finished, report(finished, read_order_sets(stack, expected))
 
 
-def _say_what_next(console: Console, stack: Stack | InProcessStack, finished: Finished) -> None:
-    portfolio_id = _interesting(finished.results)[0]["portfolio_id"]
+def _say_what_next(
+    console: Console, stack: Stack | InProcessStack, finished: Finished, *, keep: bool
+) -> None:
+    console.print(_NEXT if not keep else _look_further(stack, finished), soft_wrap=True, highlight=False)
+
+
+_NEXT = """
+Look further: `trimtab demo --keep` leaves the stack running and says what to type, `trimtab up` brings up one that
+stays, and `trimtab solve FILE` needs no stack at all."""
+
+
+def _look_further(stack: Stack | InProcessStack, finished: Finished) -> str:
+    """Whole commands, never wrapped: one that is cut cannot be pasted."""
     job_id = finished.job["job_id"]
     job_url = f"{stack.api_url}/api/v1/jobs/{job_id}"
-    console.print(
-        "\nLook further: `trimtab demo --keep` leaves the stack running; then, in another terminal,\n"
-        f"  curl {job_url}\n"
-        f"  curl {job_url}/items/{portfolio_id}\n"
-        f"  TRIMTAB_STATE_DIR={stack.state_dir} trimtab results {job_id}\n"
-        f"  TRIMTAB_STATE_DIR={stack.state_dir} trimtab orders --json\n"
-        "or `trimtab up` for a stack that stays, and `trimtab solve FILE` for one portfolio.",
-        soft_wrap=True,  # a command that is cut cannot be pasted
-        highlight=False,
-    )
+    return f"""
+Look further, in another terminal (Ctrl-C here stops everything):
+  curl {job_url}
+  curl {job_url}/items/{_interesting(finished.results)[0]["portfolio_id"]}
+  TRIMTAB_STATE_DIR={stack.state_dir} trimtab results {job_id}
+  TRIMTAB_STATE_DIR={stack.state_dir} trimtab orders --json"""
 
 
 # ------------------------------------------------------------------------------------------------ the queue

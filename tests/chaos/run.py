@@ -126,7 +126,7 @@ class _Run:
         job_id = self._under_fire()
         self._heal(job_id)
         return Evidence(
-            calm=self._whole(calm.job_id),
+            calm=calm,
             chaos=self._whole(job_id),
             jobs=len(self._store.list_jobs()),
             entries=self._reader.entries(),
@@ -137,11 +137,12 @@ class _Run:
             others={**self._fire.others, "doubled_messages": self._doubler.doubled},
         )
 
-    def _calm(self) -> Job:
+    def _calm(self) -> Whole:
+        """As it stood before anything was killed: a lost broker has even this job's order sets published again."""
         job_id = self._desk.submit("calm", PARALLELISM)
         self._wait(lambda: self._job(job_id).finished_at is not None, CALM_SECONDS)
         self._tell(f"calm run: {self._job(job_id).state}, healing {dict(self._job(job_id).healing)}")
-        return self._job(job_id)
+        return self._whole(job_id)
 
     def _under_fire(self) -> JobId:
         """Kills are spread over the job: each waits until its share of the portfolios is done."""

@@ -253,6 +253,16 @@ def test_a_retried_job_that_was_never_frozen_is_accepted_again(store: Store) -> 
     assert claimed(store).gen == 1
 
 
+def test_a_stop_that_names_a_generation_leaves_every_other_alone(store: Store) -> None:
+    job_in(store, JobState.REOPENING)
+    store.reopen_items(JOB_ID, 1)
+    store.reopened_job(JOB_ID, 1)
+    assert not store.stop_job(JOB_ID, ItemState.FAILED, "an earlier deadline", gen=0)
+    assert store.get_job(JOB_ID).state is JobState.RUNNING
+    assert store.stop_job(JOB_ID, ItemState.FAILED, "deadline", gen=1)
+    assert store.get_job(JOB_ID).state is JobState.STOPPING
+
+
 # ------------------------------------------------------------------------------------------------ an open job changes
 
 

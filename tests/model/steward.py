@@ -121,9 +121,7 @@ def _freeze(config: Configuration, state: State, me: Process) -> Iterator[Step]:
         yield Step("cannot freeze", waiting(config, state), move="wait")
         return
     state = state._replace(job=job._replace(frozen=True))
-    if me.goal == _RETRYING:
-        yield Step("freeze", state, me._replace(phase=Phase.REOPEN))
-    elif config.protocol.expansion_before_start:
+    if config.protocol.expansion_before_start:
         yield Step("freeze", state, me._replace(phase=Phase.EXPAND))
     else:
         yield Step("freeze and start", _started(config, state), me._replace(phase=Phase.EXPAND), move="start")
@@ -227,12 +225,9 @@ def _next_swept(config: Configuration, state: State, me: Process) -> int | None:
 
 
 def _retry(config: Configuration, state: State, me: Process) -> Iterator[Step]:
-    """Read the job to reopen. Stopped before it was frozen, it must be frozen now."""
+    """Read the job to reopen."""
     held = me._replace(gen=state.job.gen, goal=_RETRYING, chosen=state.job.chosen)
-    if not state.job.frozen and config.protocol.retry_freezes_what_was_not:
-        if not state.world.outage:
-            yield Step("open again", state, held._replace(phase=Phase.FREEZE))
-    elif config.protocol.reopen_items_before_the_job:
+    if config.protocol.reopen_items_before_the_job:
         yield Step("open again", state, held._replace(phase=Phase.REOPEN))
     else:
         yield Step("open again", state, held._replace(phase=Phase.REOPENED))
@@ -264,14 +259,16 @@ def _next_reopened(config: Configuration, state: State, me: Process) -> int | No
 
 
 def _reopened(config: Configuration, state: State, me: Process) -> Iterator[Step]:
-    """J10; the tokens by whoever did it."""
+    """J10; the tokens by whoever did it. J11 for a job that was stopped before it was frozen: it is opened anew."""
     job = state.job
+    anew = not job.frozen and config.protocol.retry_freezes_what_was_not
+    move = "reaccept" if anew else "reopened"
     after = IDLE if config.protocol.reopen_items_before_the_job else me._replace(phase=Phase.REOPEN)
-    if job.state in config.moves.job_sources["reopened"] and job.gen == me.gen:
-        state = state._replace(job=job._replace(state=config.moves.job_target("reopened")))
-        if config.protocol.reopen_items_before_the_job and config.protocol.retry_sends_tokens:
+    if job.state in config.moves.job_sources[move] and job.gen == me.gen:
+        state = state._replace(job=job._replace(state=config.moves.job_target(move)))
+        if not anew and config.protocol.reopen_items_before_the_job and config.protocol.retry_sends_tokens:
             after = IDLE._replace(phase=Phase.SEND)
-    yield Step("reopened", state, after, move="reopened")
+    yield Step(move, state, after, move=move)
 
 
 # ------------------------------------------------------------------------------------------------ the deadline

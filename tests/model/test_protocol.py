@@ -16,7 +16,14 @@ from tests.model.mutations import CAUGHT, HARMLESS, Mutation
 from tests.model.states import Configuration, Protocol
 
 # Small worlds that use every row of the move tables between them.
-EXERCISING = ("calm, every outcome", "faults", "cancel", "retry, two portfolios", "outage, deadline")
+EXERCISING = (
+    "calm, every outcome",
+    "faults",
+    "cancel",
+    "retry, two portfolios",
+    "outage, deadline",
+    "deadline, retry",
+)
 # A job is only cancelled once it was stopped: closing from another state cannot meet a cancelled portfolio.
 IMPOSSIBLE = {
     ("close", JobState.RUNNING, JobState.CANCELLED),

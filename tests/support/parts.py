@@ -99,11 +99,11 @@ class Effort:
         )
 
     def stays_small(self, later: "Effort", seconds: float) -> None:
-        """Nobody spins: at most a quarter of a core, and two lines of log a second, for each part."""
+        """Nobody spins: at most a quarter of a core, and a line of log a second, for each part."""
         spent = {name: later.cpu[name] - self.cpu[name] for name in self.cpu}
         wrote = {name: later.lines[name] - self.lines[name] for name in self.lines}
         assert {name: cpu for name, cpu in spent.items() if cpu > seconds / 4} == {}, spent
-        assert {name: n for name, n in wrote.items() if n > 10 + 2 * seconds} == {}, wrote
+        assert {name: n for name, n in wrote.items() if n > 10 + seconds} == {}, wrote
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -83,10 +83,11 @@ class Api:
         """The job once ``true`` holds of it."""
         return eventually(lambda: self.job(job_id), true, seconds=seconds)
 
+    def item(self, job_id: str, portfolio_id: str) -> dict[str, Any]:
+        return dict(self._client.get(f"/jobs/{job_id}/items/{portfolio_id}").raise_for_status().json())
+
     def result(self, job_id: str, portfolio_id: str) -> dict[str, Any]:
-        return dict(
-            self._client.get(f"/jobs/{job_id}/items/{portfolio_id}").raise_for_status().json()["result"]
-        )
+        return dict(self.item(job_id, portfolio_id)["result"])
 
     def jobs(self) -> list[dict[str, Any]]:
         return list(self._client.get("/jobs").raise_for_status().json()["jobs"])

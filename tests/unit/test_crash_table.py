@@ -19,6 +19,8 @@ READS = {
     "members",
     "get_job",
     "list_jobs",
+    "open_work",
+    "get_note",
     "get_inputs",
     "due_items",
     "busy_seats",
@@ -27,8 +29,6 @@ READS = {
     "get_item",
     "list_items",
     "count_items",
-    "open_work",
-    "get_note",
 }
 
 

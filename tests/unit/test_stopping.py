@@ -1,4 +1,4 @@
-"""What SIGTERM means: to a worker's child, to its parent, and to a steward that opens a job."""
+"""What SIGTERM means to a worker's child, to its parent and to a steward; and what a store that is out does."""
 
 import os
 import signal
@@ -10,12 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from config.settings import load_settings
+from domain.ids import JobId
 from domain.item import ItemState
 from domain.ports import Token
 from tasks.run_token import HandBack, run_token
+from tasks.steward import OUTAGE_TOLD
 from tests.support.world import World
+from worker.celery_app import create_sending_app
 from worker.loops import _Openings
+from worker.process import WorkerProcess
 from worker.stopping import InHand, children_of, tell
 
 
@@ -73,6 +79,7 @@ def test_a_process_that_is_no_child_keeps_its_own_handler(sigterm: None) -> None
 
 CHILD = """
 import os, signal, sys
+from worker.process import WorkerProcess
 from worker.stopping import InHand
 in_hand = InHand(lambda: print("closed", flush=True))
 in_hand.in_child()
@@ -136,3 +143,39 @@ def test_the_end_waits_for_an_opening_no_longer_than_the_grace_period() -> None:
     assert 0.05 <= time.monotonic() - began < 5
     hangs.set()
     assert not never.wait(0.1)
+
+
+# ------------------------------------------------------------------------------------------------ the store is out
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[WorkerProcess]:
+    """A worker process whose store cannot be opened: its folder is not there."""
+    settings = load_settings(
+        state_dir=tmp_path, broker_url="memory://", store_url=f"sqlite:///{tmp_path}/away/trimtab.db"
+    )
+    process = WorkerProcess(settings, create_sending_app(settings))
+    yield process
+    process.close()
+
+
+def test_a_store_that_is_out_at_a_claim_ends_the_token_in_one_line(process: WorkerProcess) -> None:
+    with capture_logs() as logs:
+        process.run_token(Token(JobId("job"), 1))
+
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("token.store_out", "warning")]
+
+
+def test_a_steward_tells_of_an_outage_once_and_not_at_every_round(world: World) -> None:
+    world.book(2)
+    world.submit(parallelism=2)
+    world.tick(2)
+    world.tokens.queue.clear()
+    world.tokens.out = True
+
+    with capture_logs() as logs:
+        world.tick(20)
+        world.clock.time += OUTAGE_TOLD
+        world.tick(20)
+
+    assert [entry["event"] for entry in logs] == ["tokens.not_counted"] * 2

@@ -8,7 +8,7 @@ import warnings
 import structlog
 from celery import signals
 from celery.apps.worker import Worker
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 import adapters.solver.cvxpy_solver  # noqa: F401 - before the fork, so that the children share its memory
 from config.settings import Settings
@@ -27,7 +27,7 @@ def run(settings: Settings) -> None:
         prepare_store(services.jobs, threading.Event())
     app = create_worker_app(settings)
     _tell_of_life_and_death(settings)
-    _warn_of_root()
+    _keep_warnings_short()
     app.start(
         [
             "--quiet",  # the banner is art for a terminal; `worker.started` says it in a line
@@ -73,8 +73,9 @@ def _tell_of_life_and_death(settings: Settings) -> None:
     signals.worker_shutting_down.connect(stopping, weak=False)
 
 
-def _warn_of_root() -> None:
-    """Celery's own warning is seven lines of text."""
-    warnings.filterwarnings("ignore", category=SecurityWarning)
+def _keep_warnings_short() -> None:
+    """Celery warns of a root user in seven lines, and at each lost connection of a default that we have set."""
+    for told in (SecurityWarning, CPendingDeprecationWarning):
+        warnings.filterwarnings("ignore", category=told)
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         log.warning("worker.runs_as_root", advice="give it a user of its own; the image has one")
