@@ -45,10 +45,13 @@ class FrozenJobs:
     def has_seat(self, token: Token, now: datetime) -> bool:
         """Whether the token's seat is one of its job's, as it was read at most a second ago.
 
-        Reading it for every token would add a third to a portfolio's round trips to the store.
+        Reading it for every token would add a third to a portfolio's round trips to the store. A seat that was not
+        there is looked for again: it may be new, and its token, once dropped, is back only when the steward
+        misses it.
         """
         read_at, seats = self._seats.get(token.job_id, (None, range(0)))
-        if read_at is None or not read_at <= now < read_at + SEATS_KNOWN_FOR:
+        fresh = read_at is not None and read_at <= now < read_at + SEATS_KNOWN_FOR
+        if not fresh or token.seat not in seats:
             try:
                 seats = self._jobs.get_job(token.job_id).seats
             except NotFound:

@@ -295,6 +295,20 @@ def test_more_parallelism_fills_the_new_seats_at_once(patient: World) -> None:
     assert dict(done.healing) == {}
 
 
+def test_a_worker_takes_the_token_of_a_new_seat_though_it_read_the_seats_just_before(patient: World) -> None:
+    patient.book(8)
+    job = patient.submit(parallelism=2)
+    patient.tick(2)
+    patient.work(at_most=2)
+
+    change_parallelism(job.job_id, 3, patient.services)
+
+    assert patient.bench.frozen.has_seat(Token(job.job_id, 2), patient.clock.now())
+    done = patient.finish(job)
+    assert dict(done.counts) == {"traded": 8}
+    assert dict(done.healing) == {}
+
+
 def test_more_seats_than_portfolios_are_not_filled(patient: World) -> None:
     patient.book(3)
     job = patient.submit(parallelism=2)
