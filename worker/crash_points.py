@@ -38,10 +38,13 @@ _JOB_STORE_WRITES = (
     # API, request stream or schedule accept one
     "put_members",
     "insert_job",
-    # the steward opens a job
+    # the steward opens a job, once it knows whose data it publishes to
+    "swap_note",
     "freeze_inputs",
     "insert_items",
     "start_job",
+    # more or fewer seats, asked for at the API
+    "set_parallelism",
     # a worker and one portfolio
     "claim",
     "finish",
@@ -60,11 +63,9 @@ _JOB_STORE_WRITES = (
     "stop_job",
     "sweep_items",
     "close_job",
-    # parallelism changed in flight; a result queue that forgot
-    "set_parallelism",
+    # a result queue that lost its data: the steward has everything recent published again
     "due_again",
-    "swap_note",
-    # a retry, asked for at the API, done by the steward
+    # a retry, asked for at the API, done by the steward; reaccepted where no market was frozen yet
     "retry_job",
     "reopen_items",
     "reopened_job",

@@ -13,9 +13,10 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from threading import Event
@@ -28,7 +29,7 @@ from adapters.inbound.request_stream import RequestStream, RequestStreamOptions
 from adapters.results.redis_stream import RedisStreamPublisher
 from adapters.stores.open import open_store
 from adapters.system_clock import SystemClock
-from domain.errors import UpstreamFault, UpstreamUnavailable
+from domain.errors import Invalid, NotFound, UpstreamFault, UpstreamUnavailable
 from domain.ids import PortfolioId
 from domain.item import FINAL_STATES
 from domain.job import Job, JobState
@@ -39,11 +40,10 @@ from domain.problem import Problem, SolverAnswer
 from tasks.bench import Bench, FrozenJobs, Marks
 from tasks.cancel_job import cancel_job
 from tasks.change_parallelism import change_parallelism
-from tasks.republish import republish_job
 from tasks.retry_job import RetryJob, retry_job
 from tasks.run_token import run_token
 from tasks.services import Rules, Services
-from tasks.steward import Steward
+from tasks.steward import QUEUE_NOTE, Steward
 from tasks.submit_job import SubmitJob, job_id_for, submit_job
 from tests.support import builders
 from tests.support.world import AtOnce, FakeUpstreams
@@ -51,14 +51,16 @@ from worker.crash_points import CrashPoint, watch_requests, watch_services
 
 LIFE: Final = "life"
 CANCELLED: Final = "cancelled"
-UNPRICED: Final = "unpriced"  # its market can never be frozen
-JOBS: Final = (LIFE, CANCELLED, UNPRICED)
+LATE: Final = "late"  # past its deadline before its market was frozen; then retried
+ENDS: Final = {LIFE: JobState.DONE, CANCELLED: JobState.CANCELLED, LATE: JobState.DONE}
 PORTFOLIOS: Final = 4
 PARALLELISM: Final = 2
+SEATS: Final = {LIFE: PARALLELISM + 1, CANCELLED: PARALLELISM, LATE: PARALLELISM}  # one was given more
 SECONDS: Final = 20.0
+STREAM: Final = "trimtab.order-sets"
 
 OUT_AT_FIRST, BROKEN_UNTIL_RETRIED, ALWAYS_OUT = map(builders.portfolio_id, (2, 3, PORTFOLIOS))
-ASKED_IN_VAIN: Final = PARALLELISM + 1  # by every token there is, and by a probe
+ASKED_IN_VAIN: Final = SEATS[LIFE] + 1  # by every token there is, and by a probe
 SECURITIES: Final = (1, 2, 3)
 # The targets and the floor are more than there is: the cash row binds, so that the solver is asked.
 MODEL: Final = builders.model(
@@ -69,9 +71,8 @@ MODEL: Final = builders.model(
 MEMBERS: Final = {
     LIFE: tuple(each for each in MODEL.portfolios if each != ALWAYS_OUT),
     CANCELLED: (MODEL.portfolios[0], ALWAYS_OUT),
-    UNPRICED: MODEL.portfolios[:1],
+    LATE: (MODEL.portfolios[0],),
 }
-ENDS: Final = {LIFE: JobState.DONE, CANCELLED: JobState.CANCELLED, UNPRICED: JobState.DONE_WITH_ERRORS}
 
 
 # ------------------------------------------------------------------------------------------------ a small world
@@ -79,13 +80,18 @@ ENDS: Final = {LIFE: JobState.DONE, CANCELLED: JobState.CANCELLED, UNPRICED: Job
 
 @dataclass
 class Upstreams(FakeUpstreams):
-    """One portfolio's record is out at first, one's always, and one's is broken until the job was retried."""
+    """One portfolio's record is out until probed, one's always, and one's is broken until the job was retried.
+
+    ``probing``: whether who asks is a probe. ``priceless``: whether prices are out.
+    """
 
     mended: Callable[[], bool] = bool
+    probing: bool = False
+    priceless: Callable[[], bool] = bool
     _asked: Counter[PortfolioId] = field(default_factory=Counter)
 
     @classmethod
-    def of_the_book(cls, mended: Callable[[], bool]) -> "Upstreams":
+    def of_the_book(cls, mended: Callable[[], bool], priceless: Callable[[], bool]) -> "Upstreams":
         numbers = range(1, PORTFOLIOS + 1)
         book = [builders.portfolio(1000 + number, {1: 50}, number=number) for number in numbers]
         return cls(
@@ -94,12 +100,19 @@ class Upstreams(FakeUpstreams):
             by_ticker={builders.ticker(number): Decimal(7 * number) for number in SECURITIES},
             known={holding.portfolio_id for holding in book},
             mended=mended,
+            priceless=priceless,
         )
+
+    def prices(self) -> Mapping[str, Decimal]:
+        if self.priceless():
+            raise UpstreamUnavailable("pricing", "connection refused")
+        return super().prices()
 
     def portfolio(self, portfolio_id: PortfolioId) -> Portfolio | None:
         self._asked[portfolio_id] += 1
-        out_at_first = portfolio_id == OUT_AT_FIRST and self._asked[portfolio_id] <= ASKED_IN_VAIN
-        if portfolio_id == ALWAYS_OUT or out_at_first:
+        # That only a probe finds it back makes sure that a probe resumes the job, whatever came first.
+        still_out = self._asked[portfolio_id] <= ASKED_IN_VAIN or not self.probing
+        if portfolio_id == ALWAYS_OUT or (portfolio_id == OUT_AT_FIRST and still_out):
             raise UpstreamUnavailable("accounting", "connection refused")
         if portfolio_id == BROKEN_UNTIL_RETRIED and not self.mended():
             raise UpstreamFault("accounting", "not JSON")
@@ -159,7 +172,11 @@ class Life:
     def __init__(self, order: Order, client: Redis) -> None:
         point = CrashPoint.parse(order.crash_at) if order.crash_at else None
         store = open_store(order.store_url, synchronous="off")
-        upstreams = Upstreams.of_the_book(mended=lambda: self.job(LIFE).gen > 0)
+        self._upstreams = upstreams = Upstreams.of_the_book(
+            mended=lambda: self.job(LIFE).gen > 0,
+            priceless=lambda: self._known(LATE) and self.job(LATE).gen == 0,
+        )
+        self._client = client
         self._tokens = ListTokens(client)
         services = Services(
             models=store,
@@ -169,7 +186,7 @@ class Life:
             accounting=upstreams,
             directory=upstreams,
             solver=LeastSolver(),
-            publisher=RedisStreamPublisher(client),
+            publisher=RedisStreamPublisher(client, STREAM),
             tokens=self._tokens,
             clock=SystemClock(),
             rules=_rules(order.lease_seconds),
@@ -185,6 +202,7 @@ class Life:
         marks = Marks(jobs, every_seconds=60)
         self._bench = Bench(owner=f"driver {os.getpid()}", frozen=FrozenJobs(jobs), marks=marks)
         self._left_one = False
+        self._widened = False
 
     def job(self, key: str) -> Job:
         return self.services.jobs.get_job(job_id_for(key))
@@ -192,36 +210,61 @@ class Life:
     def live(self) -> None:
         self.services.jobs.prepare()
         self._requests.consume_once(Event())
-        for request in _other_requests():
-            submit_job(request, self.services)
-        if not self.job(LIFE).state.closed:
-            change_parallelism(self.job(LIFE).job_id, PARALLELISM, self.services)
+        submit_job(_request_of(CANCELLED, "c" * 64), self.services)
         give_up = time.monotonic() + SECONDS
         while not self._over():
-            assert time.monotonic() < give_up, [self.job(key) for key in JOBS]
+            assert time.monotonic() < give_up, [self.job(key) for key in ENDS if self._known(key)]
             self._steward.tick()
+            self._submit_the_late_one()
+            self._widen()
             self._leave_one_behind()
             self._work()
+            self._lose_the_result_queue()
             self._retry()
             time.sleep(0.002)
-        republish_job(self.job(LIFE).job_id, self.services)
-        self._publish_what_is_due()
+
+    def _known(self, key: str) -> bool:
+        try:
+            self.job(key)
+        except NotFound:
+            return False
+        return True
 
     def _over(self) -> bool:
-        retried = self.job(UNPRICED).gen > 0
-        return retried and all(self.job(key).state is state for key, state in ENDS.items())
+        """All jobs are, nothing is left to publish, and the result queue is the one the stewards know."""
+        jobs = self.services.jobs
+        return (
+            all(self._known(key) and self.job(key).state is end for key, end in ENDS.items())
+            and not jobs.due_items(-1)
+            and jobs.get_note(QUEUE_NOTE) == self.services.publisher.identity()
+        )
 
     def _work(self) -> None:
         while token := self._tokens.take():
+            self._upstreams.probing = token.probe
             run_token(token, self.services, self._bench)
             self._look()
             self._cancel()
         self._bench.marks.flush()
 
     def _look(self) -> None:
-        for key in JOBS:
+        for key, seats in SEATS.items():
             busy = self.services.jobs.busy_seats(job_id_for(key))
-            assert len(busy) <= PARALLELISM, busy
+            assert len(busy) <= seats, busy
+
+    def _submit_the_late_one(self) -> None:
+        """Once the others have their market: from then on prices are out until its deadline stopped it."""
+        jobs = self.services.jobs
+        frozen = all(jobs.get_inputs(job_id_for(key)) for key in (LIFE, CANCELLED))
+        if frozen and not self._known(LATE):
+            deadline = jobs.now() + timedelta(seconds=self.services.rules.lease_seconds)
+            with suppress(Invalid):  # held up for longer than that: asked again in the next round
+                submit_job(_request_of(LATE, "1" * 64, deadline), self.services)
+
+    def _widen(self) -> None:
+        if not self._widened and self.job(LIFE).state is JobState.RUNNING:
+            change_parallelism(job_id_for(LIFE), SEATS[LIFE], self.services)
+            self._widened = True
 
     def _leave_one_behind(self) -> None:
         """As a worker does that dies with a portfolio in hand: the steward finds it when its lease is over."""
@@ -235,34 +278,27 @@ class Life:
         if self.services.jobs.has_items(job_id, FINAL_STATES):
             cancel_job(job_id, self.services)
 
+    def _lose_the_result_queue(self) -> None:
+        """Once in all processes, when there is something to lose: as a server does that comes back empty."""
+        if self.job(LIFE).state is JobState.DONE_WITH_ERRORS and self._client.set("lost once", 1, nx=True):
+            ids = [f"{STREAM}:ids:{job_id_for(key)}" for key in ENDS]
+            self._client.delete(STREAM, f"{STREAM}:born", *ids)
+
     def _retry(self) -> None:
-        """What failed is mended by the first retry, or never."""
-        for job in map(self.job, JOBS):
-            if job.state is JobState.DONE_WITH_ERRORS and (job.key == LIFE or job.gen == 0):
-                retry_job(RetryJob(job_id=job.job_id), self.services)
-
-    def _publish_what_is_due(self) -> None:
-        while self.services.jobs.due_items(-1):
-            self._steward.tick()
+        """First the one; the late one when that is done, so that the steps of both stand in one order."""
+        key = LATE if self.job(LIFE).state is JobState.DONE else LIFE
+        if self._known(key) and self.job(key).state is JobState.DONE_WITH_ERRORS:
+            retry_job(RetryJob(job_id=job_id_for(key)), self.services)
 
 
-def _other_requests() -> tuple[SubmitJob, SubmitJob]:
-    nothing = {MODEL.positions[0].security_id: Decimal(0)}
-    return (
-        SubmitJob(
-            key=CANCELLED,
-            request_sha256="c" * 64,
-            model_id=MODEL.model_id,
-            portfolio_ids=MEMBERS[CANCELLED],
-            parallelism=PARALLELISM,
-        ),
-        SubmitJob(
-            key=UNPRICED,
-            request_sha256="u" * 64,
-            model_id=MODEL.model_id,
-            portfolio_ids=MEMBERS[UNPRICED],
-            prices=nothing,
-        ),
+def _request_of(key: str, request_sha256: str, deadline: datetime | None = None) -> SubmitJob:
+    return SubmitJob(
+        key=key,
+        request_sha256=request_sha256,
+        model_id=MODEL.model_id,
+        portfolio_ids=MEMBERS[key],
+        parallelism=PARALLELISM,
+        deadline=deadline,
     )
 
 
