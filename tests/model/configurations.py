@@ -169,17 +169,6 @@ _LARGE = (
     ),
     Configuration(name="L16", n=2, workers=2, stewards=2, attempts=1, faults=_DEATHS, cancels=1),
     Configuration(name="L17", stewards=2, attempts=1, outages=True, deadlines=2, retries=1, cancels=1),
-    Configuration(
-        name="L18",
-        n=2,
-        stewards=2,
-        attempts=1,
-        deadlines=2,
-        retries=2,
-        chosen=True,
-        healing=False,
-        claim_order=ClaimOrder.LOWEST,
-    ),
 )
 
 SMALL: Mapping[str, Configuration] = {config.name: config for config in _SMALL}
