@@ -89,7 +89,8 @@ class InHand:
 
     @contextmanager
     def held(self, *, can_hand_back: bool = True) -> Iterator[None]:
-        if self._child == os.getpid():
+        # A pool without processes may work in a thread of its parent (the one-process demo): no child to stop there.
+        if self._child == os.getpid() and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._on_signal)
             self._child = None
         self._hand = _Hand.FULL if can_hand_back else _Hand.BUSY

@@ -68,7 +68,10 @@ def letters(client: "Redis") -> list[dict[str, bytes]]:
 
 
 def pending(client: "Redis") -> int:
-    answer: Any = client.xpending(STREAM, GROUP)
+    try:
+        answer: Any = client.xpending(STREAM, GROUP)
+    except ResponseError:  # NOGROUP: no consumer has come yet
+        return 0
     return int(answer["pending"])
 
 
