@@ -84,7 +84,9 @@ class Settings(BaseSettings):
     default_parallelism: Annotated[int, Field(ge=1)] = 4
     max_parallelism: Annotated[int, Field(ge=1)] = 256
     max_portfolios: Annotated[int, Field(ge=1)] = 1_000_000
-    max_open_jobs: Annotated[int, Field(ge=1, le=500)] = 400  # a steward tends 500 at once
+    max_open_jobs: Annotated[int, Field(ge=1, le=100_000)] = (
+        400  # a tick of the steward reads every one of them
+    )
     max_open_portfolios: Annotated[int, Field(ge=1)] = 10_000_000
     max_queue_age_seconds: Seconds = 24 * 3600.0
     busy_retry_seconds: Seconds = 30.0

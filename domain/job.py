@@ -49,7 +49,9 @@ JOB_MOVES: Mapping[str, JobMove] = {
     "start": _move(JobState.RUNNING, JobState.ACCEPTED),  # J4
     "wait": _move(JobState.WAITING, JobState.RUNNING),  # J5
     "resume": _move(JobState.RUNNING, JobState.WAITING),  # J6
-    "stop": _move(JobState.STOPPING, JobState.ACCEPTED, JobState.RUNNING, JobState.WAITING),  # J7
+    "stop": _move(
+        JobState.STOPPING, JobState.ACCEPTED, JobState.RUNNING, JobState.WAITING, JobState.REOPENING
+    ),  # J7
     "close": _move(None, JobState.RUNNING, JobState.WAITING, JobState.STOPPING),  # J8
     "retry": _move(JobState.REOPENING, JobState.DONE_WITH_ERRORS),  # J9
     "reopened": _move(JobState.RUNNING, JobState.REOPENING),  # J10

@@ -2,7 +2,7 @@
 
 from domain.ids import JobId
 from domain.item import DECIDED_STATES, OPEN_STATES
-from domain.job import JOB_MOVES, Job
+from domain.job import ALL_FAILED, JOB_MOVES, Job, JobState
 from tasks.services import Services
 
 
@@ -16,8 +16,21 @@ def close_job_if_finished(job_id: JobId, services: Services) -> Job | None:
         StoreUnavailable: the steward closes it later.
     """
     job = services.jobs.get_job(job_id)
-    if job.state not in JOB_MOVES["close"].sources or services.jobs.has_items(job_id, OPEN_STATES):
+    if job.state not in JOB_MOVES["close"].sources:
+        return None
+    if job.state is JobState.STOPPING:
+        put_back(job, services)
+    if services.jobs.has_items(job_id, OPEN_STATES):
         return None
     if not job.dry_run and services.jobs.has_items(job_id, DECIDED_STATES):
         services.models.note_rebalanced(job.model.model_id, services.jobs.now())
     return services.jobs.close_job(job_id, job.gen)
+
+
+def put_back(job: Job, services: Services) -> None:
+    """Put back the failed portfolios that the job's last retry chose. Nothing, once they are.
+
+    A job that is stopped while they come back is not over before all of them did: else a steward that is slow to put
+    one back would do it in a job that is closed already.
+    """
+    services.jobs.reopen_items(job.job_id, job.gen, job.retry or ALL_FAILED)

@@ -16,9 +16,9 @@ import structlog
 from domain.errors import BrokerUnavailable, Unavailable
 from domain.ids import JobId
 from domain.item import Item, ItemState
-from domain.job import ALL_FAILED, OPEN, Job, JobState
+from domain.job import OPEN, Job, JobState
 from domain.ports import Publication, Token
-from tasks.close_job import close_job_if_finished
+from tasks.close_job import close_job_if_finished, put_back
 from tasks.open_job import open_job, write_items
 from tasks.republish import republish_recent
 from tasks.services import Services
@@ -211,14 +211,15 @@ class Steward:
             self._send([Token(job.job_id, seat, probe=True) for seat in free[:1]])
 
     def _stop(self, job: Job, _now: datetime) -> None:
-        """Complete the expansion first: a portfolio without an item would vanish from the counts."""
+        """Complete the expansion and a retry first: what has no item, or comes back late, would escape the sweep."""
         if job.started_at is None:
             write_items(job, self._services)
+        put_back(job, self._services)
         self._services.jobs.sweep_items(job)
         close_job_if_finished(job.job_id, self._services)
 
     def _reopen(self, job: Job, _now: datetime) -> None:
-        self._services.jobs.reopen_items(job.job_id, job.gen, job.retry or ALL_FAILED)
+        put_back(job, self._services)
         if self._services.jobs.get_inputs(job.job_id) is None:  # stopped before its market was frozen
             self._services.jobs.reaccept_job(job.job_id, job.gen)
         elif self._services.jobs.reopened_job(job.job_id, job.gen):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from adapters.stores.rules import closed_state
 from domain.item import FINAL_STATES, ItemState
+from domain.job import JobState
 from tests.model.states import IDLE, Configuration, Item, Phase, Process, State, Step
 
 
@@ -18,10 +19,11 @@ def idle(me: Process) -> Process:
 
 
 def look(config: Configuration, state: State, me: Process) -> Iterator[Step]:
-    """Read the job: its gen is what the close will compare."""
+    """Read the job: its gen is what the close will compare. A stopping one may still have items to be put back."""
     job = state.job
     if job.state in config.moves.job_sources["close"]:
-        me = me._replace(phase=Phase.COUNT, gen=job.gen, chosen=job.chosen)
+        to_come = job.chosen if job.state is JobState.STOPPING else ()
+        me = me._replace(phase=Phase.COUNT, gen=job.gen, chosen=to_come)
     else:
         me = idle(me)
     yield Step("look", state, me)

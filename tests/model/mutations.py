@@ -20,7 +20,7 @@ class Mutation:
     Args:
         what: the bug, in words.
         world: a configuration of the small table.
-        off, on: guards of the protocol that are turned off, or on.
+        off: guards of the protocol that are turned off.
         item_sources, item_targets, job_sources: rows of the move tables that are replaced.
         caught: the promise that is broken, as properties.py or checker.py names it; "" for a harmless one.
     """
@@ -28,7 +28,6 @@ class Mutation:
     what: str
     world: str
     off: tuple[str, ...] = ()
-    on: tuple[str, ...] = ()
     item_sources: Mapping[str, frozenset[ItemState]] = field(default_factory=dict)
     item_targets: Mapping[str, frozenset[ItemState]] = field(default_factory=dict)
     job_sources: Mapping[str, frozenset[JobState]] = field(default_factory=dict)
@@ -43,8 +42,7 @@ class Mutation:
             item_targets={**table.item_targets, **self.item_targets},
             job_sources={**table.job_sources, **self.job_sources},
         )
-        guards = dict.fromkeys(self.off, False) | dict.fromkeys(self.on, True)
-        protocol = replace(world.protocol, **guards)
+        protocol = replace(world.protocol, **dict.fromkeys(self.off, False))
         return replace(world, protocol=protocol, moves=moves)
 
     def is_expected(self, verdict: Verdict[State]) -> bool:
@@ -55,7 +53,6 @@ class Mutation:
 
 
 _TABLE = Moves()
-_REOPENING_TOO = {"stop": _TABLE.job_sources["stop"] | {JobState.REOPENING}}
 
 CAUGHT = (
     Mutation(
@@ -330,16 +327,15 @@ CAUGHT = (
         caught="retry",
     ),
     Mutation(
-        what="a job is stopped while a retry puts its items back",
+        what="a job stopped while a retry puts its items back is swept first",
         world="retry, cancel",
-        job_sources=_REOPENING_TOO,
-        caught="retry",
+        off=("reopen_before_sweep",),
+        caught="liveness",
     ),
     Mutation(
-        what="the same, and the steward puts them back before it sweeps",
+        what="the close of such a job does not wait for them",
         world="retry, cancel",
-        on=("reopen_before_sweep",),
-        job_sources=_REOPENING_TOO,
+        off=("close_waits_for_the_reopened",),
         caught="retry",
     ),
 )
@@ -382,11 +378,5 @@ HARMLESS = (
         what="a job is retried while it runs",
         world="retry, two portfolios",
         job_sources={"retry": _TABLE.job_sources["retry"] | {JobState.RUNNING}},
-    ),
-    Mutation(
-        what="a job is stopped while a retry puts its items back, they are put back first, and a close waits",
-        world="retry, cancel",
-        on=("reopen_before_sweep", "close_waits_for_the_reopened"),
-        job_sources=_REOPENING_TOO,
     ),
 )

@@ -215,9 +215,8 @@ class Protocol:
     reaccept_compares_the_gen: bool = True
     reaccept_after_the_items: bool = True
     retry_sends_tokens: bool = True
-    # Only these two are off: what it would take to stop a job while a retry puts its items back.
-    reopen_before_sweep: bool = False
-    close_waits_for_the_reopened: bool = False
+    reopen_before_sweep: bool = True
+    close_waits_for_the_reopened: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -289,12 +289,12 @@ def _after_the_job(me: Process) -> Process:
 
 
 def _past_deadline(config: Configuration, state: State, me: Process) -> Iterator[Step]:
-    """Read a job whose deadline has passed."""
+    """Read a job whose deadline has passed. One that reopens comes to it as soon as its items are back."""
     passed = state.world.deadline_passed
     over = passed in (
         {state.job.gen} if config.protocol.retry_renews_the_deadline else {*range(state.job.gen + 1)}
     )
-    if over and state.job.state in config.moves.job_sources["stop"]:
+    if over and state.job.state in config.moves.job_sources["stop"] - {JobState.REOPENING}:
         yield Step("past deadline", state, me._replace(phase=Phase.DEADLINE, gen=state.job.gen))
 
 

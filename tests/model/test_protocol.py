@@ -21,6 +21,7 @@ EXERCISING = (
     "faults",
     "cancel",
     "retry, two portfolios",
+    "retry, cancel",
     "outage, deadline",
     "deadline, outage, retry",
 )
@@ -77,7 +78,7 @@ def test_what_is_said_to_be_harmless_is(mutation: Mutation) -> None:
 
 def test_every_guard_of_the_protocol_has_a_bug_that_turns_it() -> None:
     """So that no guard of the model is there for show."""
-    turned = {guard for mutation in (*CAUGHT, *HARMLESS) for guard in (*mutation.off, *mutation.on)}
+    turned = {guard for mutation in (*CAUGHT, *HARMLESS) for guard in mutation.off}
 
     assert turned == {guard.name for guard in fields(Protocol)}
 

@@ -17,6 +17,7 @@ from domain.job import Job, JobState, Retry
 from domain.ports import ClaimMiss, Token
 from tasks.cancel_job import cancel_job
 from tasks.change_parallelism import change_parallelism
+from tasks.close_job import close_job_if_finished
 from tasks.republish import republish_job
 from tasks.retry_job import RetryJob, retry_job
 from tasks.run_token import run_token
@@ -245,6 +246,25 @@ def test_cancelled_portfolios_are_not_retried(world: World) -> None:
     world.finish(job)
     with pytest.raises(WrongState, match="cancelled"):
         retry_job(RetryJob(job_id=job.job_id), world.services)
+
+
+def test_a_job_can_be_cancelled_while_a_retry_puts_its_portfolios_back(world: World) -> None:
+    job = failed_job(world)
+    retry_job(RetryJob(job_id=job.job_id), world.services)
+
+    stopping = cancel_job(job.job_id, world.services)
+
+    assert (stopping.state, stopping.gen) == (JobState.STOPPING, 1)
+    assert (
+        close_job_if_finished(job.job_id, world.services) is None
+    )  # a late worker, before any of them is back
+    closed = world.finish(job)
+    assert closed.state is JobState.CANCELLED
+    assert dict(closed.counts) == {"cancelled": job.counts["failed"]} | {
+        state: count for state, count in job.counts.items() if state != "failed"
+    }
+    # A steward that read the job as it reopened, and only now comes to put its portfolios back.
+    assert world.store.reopen_items(job.job_id, 1, Retry()) == 0
 
 
 def test_a_cause_nothing_failed_by_is_refused(world: World) -> None:
