@@ -72,6 +72,23 @@ class Reader(_Listener):
         self.remember(client.xrange(ORDER_SETS))
         client.close()
 
+    def standing(self) -> frozenset[str]:
+        """The ids that stand there now."""
+        client = impatient_client(self._url)
+        entries: Any = client.xrange(ORDER_SETS)
+        client.close()
+        return frozenset(fields[b"id"].decode() for _, fields in entries)
+
+    def length(self) -> int:
+        """How many entries stand there now; 0 while the broker is away."""
+        client = impatient_client(self._url)
+        try:
+            return int(client.xlen(ORDER_SETS))
+        except (RedisError, OSError):
+            return 0
+        finally:
+            client.close()
+
     def remember(self, entries: Any) -> None:
         with self._lock:
             for entry_id, fields in entries:

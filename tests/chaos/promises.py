@@ -24,12 +24,15 @@ class Whole:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """``entries``: every (id, body) that ever stood on the result queue, of all jobs."""
+    """``entries``: every (id, body) that ever stood on the result queue, of all jobs. ``standing``: the ids that
+    stand there at the end, after whatever it lost.
+    """
 
     calm: Whole
     chaos: Whole
     jobs: int
     entries: Sequence[tuple[str, bytes]]
+    standing: frozenset[str]
     max_in_flight: int
     parallelism: int
     kills: Mapping[str, int]
@@ -92,7 +95,7 @@ def _broken(evidence: Evidence, mine: Sequence[tuple[str, bytes]]) -> Iterator[s
     if evidence.jobs != 2:
         yield f"{evidence.jobs} jobs in the store where two were asked for"
     yield from _complete(evidence.chaos)
-    yield from _published(evidence.chaos, mine)
+    yield from _published(evidence.chaos, mine, evidence.standing)
     if evidence.max_in_flight > evidence.parallelism:
         yield f"{evidence.max_in_flight} in work at once, over the parallelism of {evidence.parallelism}"
     yield from _same(evidence.calm, evidence.chaos)
@@ -121,11 +124,13 @@ def _complete(chaos: Whole) -> Iterator[str]:
             yield f"{item.portfolio_id} has no result: {item.state}, {item.reason}"
 
 
-def _published(chaos: Whole, mine: Sequence[tuple[str, bytes]]) -> Iterator[str]:
+def _published(chaos: Whole, mine: Sequence[tuple[str, bytes]], standing: frozenset[str]) -> Iterator[str]:
     stored = {str(item.item_id): item.order_set for item in chaos.items if item.state in DECIDED_STATES}
     seen = dict(mine)
     for item_id in sorted(stored.keys() - seen.keys()):
         yield f"{item_id} was never seen on the result queue"
+    for item_id in sorted((stored.keys() & seen.keys()) - standing):
+        yield f"{item_id} was lost with the broker's data and did not come back"
     for item_id in sorted(seen.keys() - stored.keys()):
         yield f"{item_id} is on the result queue and not decided in the store"
     for item_id, body in mine:

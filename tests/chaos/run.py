@@ -130,6 +130,7 @@ class _Run:
             chaos=self._whole(job_id),
             jobs=len(self._store.list_jobs()),
             entries=self._reader.entries(),
+            standing=self._reader.standing(),
             max_in_flight=max(self._in_flight, default=0),
             parallelism=PARALLELISM,
             kills=dict(self._fire.kills),
@@ -165,6 +166,9 @@ class _Run:
     def _heal(self, job_id: JobId) -> None:
         """Nothing is disturbed any more; what died is still started again."""
         self._wait(lambda: self._looked(job_id).finished_at is not None, HEALING_SECONDS)
+        self._wait(lambda: not self._store.due_items(-1, limit=1), HEALING_SECONDS)
+        # A loss of the broker's data may be noticed only now: both jobs' order sets come back by themselves.
+        self._wait(lambda: self._reader.length() >= 2 * self._options.portfolios, HEALING_SECONDS)
         self._wait(lambda: not self._store.due_items(-1, limit=1), HEALING_SECONDS)
         self._reader.catch_up()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from config.settings import Settings
 from domain.policy import Policy
 from tasks.verify_order_set import verify_order_set
 from tests.support.processes import alive, children_of
@@ -20,6 +21,7 @@ from worker.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
+WAITS = ("lease_seconds", "due_after_seconds", "lost_token_seconds", "task_time_limit_seconds")
 FINAL = {"traded", "no_trade", "infeasible", "rejected"}
 
 
@@ -57,6 +59,21 @@ def test_a_calm_run_keeps_every_promise_and_repairs_nothing(stack: Stack, api: A
     assert job["state"] == "done"
     assert job["healing"] == {}
     promises_held(api, stack, job)
+
+
+def test_an_undisturbed_run_of_1000_portfolios_repairs_nothing(tmp_path: Path) -> None:
+    """With the waits a deployment has: no zombie, nothing expired, nothing published or sent a second time."""
+    defaults = {name: str(Settings.model_fields[name].default) for name in WAITS}
+    with short_stack(tmp_path, portfolios=1000, settings=defaults) as stack, closing(Api(stack)) as api:
+        api.create_model()
+
+        job = api.finished(api.submit("undisturbed", parallelism=4)["job_id"], seconds=180)
+
+        assert (job["state"], sum(job["counts"].values())) == ("done", 1000)
+        assert job["healing"] == {}
+        eventually(stack.order_sets, lambda found: len(found) >= 1000, seconds=20)
+        with closing(redis_client(stack.settings["broker_url"])) as client:
+            assert client.xlen("trimtab.order-sets") == 1000
 
 
 def test_upstreams_see_two_calls_a_job_and_one_a_portfolio_but_for_empty_ones(stack: Stack, api: Api) -> None:

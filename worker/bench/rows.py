@@ -1,0 +1,83 @@
+"""What a benchmark says: rows, each a median of interleaved repeats with its spread, some with a goal."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Better(StrEnum):
+    LOWER = "lower"
+    HIGHER = "higher"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure. ``spread``: half the distance between the quartiles, in the row's unit; 0 for a count.
+
+    ``goal`` None: a report, not a gate; such a row is always ok.
+    """
+
+    suite: str
+    name: str
+    value: float
+    unit: str
+    better: Better
+    spread: float = 0.0
+    goal: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        if self.goal is None:
+            return True
+        return self.value <= self.goal if self.better is Better.LOWER else self.value >= self.goal
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The same thing measured several times."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        if len(self.values) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.values, n=4, method="inclusive")
+        return (high - low) / 2
+
+    def ratio(self, other: "Sample") -> "Sample":
+        """Repeat by repeat: what disturbed one round disturbed both."""
+        return Sample(tuple(mine / its for mine, its in zip(self.values, other.values, strict=True)))
+
+
+def interleaved(
+    contestants: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Sample]:
+    """Seconds each contestant takes, round by round: A B C, A B C, ... so that a noisy minute hits all of them.
+
+    Each runs once before it counts. The garbage collector waits meanwhile.
+    """
+    for run in contestants.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            gc.collect()
+            gc.disable()
+            try:
+                start = clock()
+                run()
+                seconds[name].append(clock() - start)
+            finally:
+                gc.enable()
+    return {name: Sample(tuple(values)) for name, values in seconds.items()}
