@@ -70,17 +70,17 @@ def _claim(token: Token, owner: str, services: Services) -> Item | ClaimMiss:
     for attempt in _while_store_is_out(services.rules):
         with attempt:
             claimed = services.jobs.claim(token.job_id, token.seat, owner)
-            if claimed is ClaimMiss.SEAT_BUSY and attempt.num > 1:
-                return _own(token, owner, services)
+            if isinstance(claimed, ClaimMiss) and attempt.num > 1:
+                return _own(token, owner, services) or claimed
             return claimed
     raise AssertionError("unreachable: the last attempt raises")  # pragma: no cover
 
 
-def _own(token: Token, owner: str, services: Services) -> Item | ClaimMiss:
+def _own(token: Token, owner: str, services: Services) -> Item | None:
     holder = services.jobs.busy_seats(token.job_id).get(token.seat)
     item = None if holder is None else services.jobs.get_item(holder)
     if item is None or item.state is not ItemState.RUNNING or item.owner != owner:
-        return ClaimMiss.SEAT_BUSY
+        return None
     return item
 
 
