@@ -15,6 +15,7 @@ from domain.ids import JobId
 from domain.item import ItemState
 from domain.job import Job, JobState, Retry
 from domain.ports import ClaimMiss, Token
+from tasks.bench import SEATS_KNOWN_FOR
 from tasks.cancel_job import cancel_job
 from tasks.change_parallelism import change_parallelism
 from tasks.close_job import close_job_if_finished
@@ -237,6 +238,20 @@ def test_a_job_that_is_over_without_failures_has_nothing_to_retry(world: World) 
     with pytest.raises(WrongState, match="nothing to retry") as refused:
         retry_job(RetryJob(job_id=done.job_id), world.services)
     assert refused.value.code == "nothing_to_retry"
+
+
+def test_a_cancelled_job_takes_up_nothing_more_though_no_steward_is_there_to_sweep_it(world: World) -> None:
+    world.book(20)
+    job = world.submit(parallelism=2)
+    world.tick()
+    world.work(at_most=4)
+    cancel_job(job.job_id, world.services)
+    world.clock.time += 2 * SEATS_KNOWN_FOR
+
+    world.work()
+
+    assert world.counts(job) == {"traded": 4, "pending": 16}
+    assert dict(world.finish(job).counts) == {"traded": 4, "cancelled": 16}
 
 
 def test_cancelled_portfolios_are_not_retried(world: World) -> None:
