@@ -106,16 +106,14 @@ def _work(item: Item, token: Token, services: Services, bench: Bench) -> bool:
             correlation_id=frozen.job.correlation_id, item=item.item_id
         ):
             answer = _rebalance(item, frozen, services)
-        finish = finish_of(frozen.job, item.fence, answer, frozen.snapshot)
+        _finish(finish_of(frozen.job, item.fence, answer, frozen.snapshot), item, token, services, bench)
     except UpstreamUnavailable as outage:
         _give_back(item, outage, services)
         return False
     except StoreUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, it costs an attempt and is told
-        _fail_attempt(item, error, services)
-        return True
-    _finish(finish, item, token, services, bench)
+        _fail_attempt(item, error, services)  # matches nothing, where the answer is stored already
     return True
 
 

@@ -265,6 +265,40 @@ def test_an_error_nobody_foresaw_costs_an_attempt_and_is_told(world: World) -> N
     assert (item.state, item.reason) == (ItemState.FAILED, "internal_error: oops")
 
 
+def test_an_answer_that_the_store_refuses_costs_attempts_and_is_told_and_the_others_go_on(
+    tmp_path: Path,
+) -> None:
+    """Larger than a document may be, say. Not by leases running out, one after the other, and called poison then."""
+    world = World.create(tmp_path, connect=lambda store: cast("JobStore", Refusing(store)))
+    world.book(3)
+    with capture_logs():
+        job = world.finish(world.submit(parallelism=1))
+
+    assert dict(job.counts) == {"traded": 2, "failed": 1}
+    assert "expired" not in job.healing
+    refused = next(item for item in world.items(job.job_id) if item.state is ItemState.FAILED)
+    assert refused.reason == "too_large: too large to be stored"
+    assert [attempt.cause for attempt in refused.attempts] == [refused.reason] * 3
+    world.store.close()
+
+
+class Refusing:
+    """A store that takes every answer but those of one portfolio."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+
+        def call(*args: Any, **named: Any) -> Any:
+            if args and isinstance(args[0], Finish) and args[0].item_id.endswith(builders.portfolio_id(2)):
+                raise Invalid("too large to be stored", code="too_large")
+            return method(*args, **named)
+
+        return call
+
+
 def test_retry_brings_failed_portfolios_back_under_the_same_ids(world: World) -> None:
     world.book(3)
     world.upstreams.broken[builders.portfolio_id(2)] = UpstreamFault("accounting", "nonsense")
