@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -33,9 +33,12 @@ QUEUE_NOTE = "result queue"  # under which the stewards note whose data they hav
 # seat is free for a moment between two portfolios, and one sees only samples).
 FREE_IDLE = 1.0
 FREE_MOVING = 3.0
-# And when the queue seems long enough but nothing moves, its length may lie: send again after a doubling wait.
+# And when the queue seems long enough but nothing moves, its length may lie: send again after a doubling wait. As long
+# as other jobs move, this one's tokens may just wait behind theirs. A queue with twice the tokens that are needed
+# lacks none but somebody who takes them.
 STILL = 10.0
 STILL_MAX = 160.0
+PLENTY = 2
 # Every round meets an outage anew; it is told once in so long.
 OUTAGE_TOLD = timedelta(seconds=10)
 
@@ -74,6 +77,7 @@ class Steward:
         self._opening = opening
         self._opened: dict[JobId, Future[None]] = {}
         self._watched: dict[JobId, _Watch] = {}
+        self._moved_at = datetime.min.replace(tzinfo=UTC)  # when anything was last seen to move, in any job
         self._queue: str | None = None  # the identity that is known to be noted
         self._loss: _Loss | None = None
         self._told: dict[str, datetime] = {}
@@ -249,16 +253,18 @@ class Steward:
     def _repair_tokens(self, jobs: list[Job], now: datetime) -> None:
         """A token has no state behind it, so that one was lost can only be inferred: see the constants above."""
         seats = {job.job_id: self._seats(job) for job in jobs}
+        for job in jobs:
+            self._observe(job, seats[job.job_id], now)
         free = sum(len(of_job.free) for of_job in seats.values())
         if not free:
             return
         try:
-            missing = free - self._services.tokens.length()
+            length = self._services.tokens.length()
         except BrokerUnavailable as error:
             self._tell_of_outage("tokens.not_counted", error)
             return
         for job in jobs:
-            lost = self._lost_seats(job, seats[job.job_id], now, queue_is_short=missing > 0)
+            lost = self._lost_seats(job, seats[job.job_id], now, queued=length, needed=free)
             if lost and self._send([Token(job.job_id, seat) for seat in lost]):
                 self._services.jobs.note_healing(job.job_id, "resent", len(lost))
                 log.warning("tokens.resent", job=job.job_id, seats=lost)
@@ -267,17 +273,28 @@ class Steward:
         jobs = self._services.jobs
         upcoming = jobs.next_pending(job.job_id)
         if upcoming is None:
-            self._watched.pop(job.job_id, None)
             return _Seats(frozenset(), None)
         busy = jobs.busy_seats(job.job_id)
         return _Seats(frozenset(job.seats) - busy.keys(), (upcoming, busy))
 
-    def _lost_seats(self, job: Job, seats: _Seats, now: datetime, *, queue_is_short: bool) -> list[int]:
+    def _observe(self, job: Job, seats: _Seats, now: datetime) -> None:
+        if seats.progress is None:  # nothing is pending: nothing can be missing
+            if self._watched.pop(job.job_id, None):
+                self._moved_at = now
+            return
         watch = self._watched.setdefault(job.job_id, _Watch(now))
         if watch.progress != seats.progress:
             watch.progress, watch.moved_at, watch.still = seats.progress, now, STILL
+            self._moved_at = now
         since = watch.free_since
-        watch.free_since = {seat: since.get(seat, now) for seat in seats.free} if queue_is_short else {}
+        watch.free_since = {seat: since.get(seat, now) for seat in seats.free}
+
+    def _lost_seats(self, job: Job, seats: _Seats, now: datetime, *, queued: int, needed: int) -> list[int]:
+        watch = self._watched.get(job.job_id)
+        if watch is None or queued > PLENTY * needed:
+            return []
+        if queued >= needed:
+            watch.free_since.clear()
         lost = self._free_too_long(watch, now) or self._all_if_still(watch, seats, now)
         for seat in lost:
             watch.free_since.pop(seat, None)
@@ -290,7 +307,9 @@ class Steward:
         return sorted(seat for seat, since in watch.free_since.items() if now - since >= needed)
 
     def _all_if_still(self, watch: _Watch, seats: _Seats, now: datetime) -> list[int]:
-        if (now - watch.moved_at).total_seconds() < watch.still * self._services.rules.lost_token_seconds:
+        unit = self._services.rules.lost_token_seconds
+        nothing_moves = (now - max(self._moved_at, watch.moved_at)).total_seconds() >= watch.still * unit
+        if not nothing_moves and (now - watch.moved_at).total_seconds() < STILL_MAX * unit:
             return []
         watch.moved_at, watch.still = now, min(watch.still * 2, STILL_MAX)
         return sorted(seats.free)
