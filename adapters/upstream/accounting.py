@@ -11,6 +11,7 @@ One call a portfolio, ``/portfolios/{id}/summary``, but for three of its habits:
   checked.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
@@ -105,8 +106,7 @@ class AccountingClient:
     def _from_summary(self, portfolio_id: PortfolioId, summary: Summary) -> Portfolio:
         if summary.portfolio_id != portfolio_id:
             raise self._fault(portfolio_id, f"the answer is about portfolio {summary.portfolio_id!r}")
-        rows = [(row.security_id, row) for row in summary.rows]
-        return self._portfolio(portfolio_id, summary.cash_balance, rows)
+        return self._portfolio(portfolio_id, summary.cash_balance, summary.rows)
 
     def _from_balances(self, portfolio_id: PortfolioId, rows: Sequence[BalanceRow]) -> Portfolio | None:
         if not rows:
@@ -115,30 +115,34 @@ class AccountingClient:
         if len(cash) > 1:
             raise self._fault(portfolio_id, f"it has {len(cash)} cash balances")
         amount = self._net(portfolio_id, "cash", cash[0]) if cash else _ZERO
-        return self._portfolio(
-            portfolio_id, amount, [(row.security_id, row) for row in rows if row.security_id]
-        )
+        return self._portfolio(portfolio_id, amount, [row for row in rows if row.security_id])
 
     def _portfolio(
-        self, portfolio_id: PortfolioId, cash: Decimal, rows: Sequence[tuple[str, SummaryRow | BalanceRow]]
+        self, portfolio_id: PortfolioId, cash: Decimal, rows: Sequence[SummaryRow | BalanceRow]
     ) -> Portfolio:
-        quantities: dict[str, Decimal] = {}
-        for security_id, row in rows:
-            if security_id in quantities:
-                raise self._fault(portfolio_id, f"it holds security {security_id} twice")
-            quantities[security_id] = self._net(portfolio_id, f"security {security_id}", row)
+        if len({row.security_id for row in rows}) < len(rows):
+            twice, _ = Counter(row.security_id for row in rows).most_common(1)[0]
+            raise self._fault(portfolio_id, f"it holds security {twice} twice")
         try:
             return Portfolio(
                 portfolio_id=portfolio_id,
                 cash=cash,
                 positions=tuple(
-                    Position(security_id=SecurityId(security_id), quantity=quantity)
-                    for security_id, quantity in quantities.items()
-                    if quantity  # rows of what was sold out stay at the source as 0/0
+                    Position(security_id=SecurityId(row.security_id or ""), quantity=quantity)
+                    for row in rows
+                    # rows of what was sold out stay at the source as 0/0
+                    if (
+                        quantity := self._quantity(portfolio_id, row)
+                        if row.quantity_short
+                        else row.quantity_long
+                    )
                 ),
             )
         except Invalid as exc:
             raise self._fault(portfolio_id, str(exc)) from exc
+
+    def _quantity(self, portfolio_id: PortfolioId, row: SummaryRow | BalanceRow) -> Decimal:
+        return self._net(portfolio_id, f"security {row.security_id}", row)
 
     def _net(self, portfolio_id: PortfolioId, what: str, row: SummaryRow | BalanceRow) -> Decimal:
         if not row.quantity_short:

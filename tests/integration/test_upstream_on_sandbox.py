@@ -12,6 +12,7 @@ from adapters.sandbox.book import Book, Kind
 from adapters.sandbox.faults import Fault, Faults
 from adapters.upstream.build import Sources, sources_from_urls
 from adapters.upstream.errors import BreakerOpen
+from adapters.upstream.wire import WireTransport
 from domain.errors import UpstreamFault, UpstreamUnavailable
 from domain.ids import PortfolioId, SecurityId
 from tests.support.sandbox_server import SandboxServer, running_sandbox
@@ -115,7 +116,8 @@ def test_one_connection_serves_call_after_call(sources: Sources, sandbox: Sandbo
         sources.accounting.portfolio(portfolio_id(sandbox))
 
     accounting = next(service for service in sources.services if service.name == "accounting")
-    assert len(accounting._client._transport._pool.connections) == 1  # type: ignore[attr-defined]  # httpx's own pool
+    assert isinstance(accounting._transport, WireTransport)
+    assert (accounting._transport.opened, accounting._transport.idle) == (1, 1)
 
 
 # ------------------------------------------------------------------------------------------------ habits

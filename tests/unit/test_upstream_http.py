@@ -2,6 +2,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -254,13 +255,43 @@ def test_the_query_is_sent_and_answers_are_asked_for_uncompressed() -> None:
     assert request.headers["accept-encoding"] == "identity"
 
 
-def test_a_closed_service_can_be_closed_again() -> None:
-    service = Upstream({}).service()
+def test_a_closed_service_can_be_closed_again_and_opens_no_connection() -> None:
+    service = HttpService("pricing", "http://127.0.0.1:1", replace(QUICK, retries=0))
 
     service.close()
     service.close()
 
-    assert service._client.is_closed
+    with pytest.raises(UpstreamUnavailable, match="this client is closed"):
+        service.get_json(PATH, decode)
+
+
+@pytest.mark.parametrize(
+    ("base", "sent"),
+    [
+        ("http://upstream.test/", "http://upstream.test/api/v1/thing"),
+        ("http://upstream.test:8080/a%20b/c/", "http://upstream.test:8080/a%20b/c/api/v1/thing"),
+        ("http://[::1]:8080", "http://[::1]:8080/api/v1/thing"),
+    ],
+)
+def test_a_path_is_added_to_that_of_the_base_url(base: str, sent: str) -> None:
+    upstream = Upstream({})
+    service = HttpService("pricing", base, QUICK, transport=httpx.MockTransport(upstream))
+
+    with suppress(NotThere):  # the script knows one path only
+        service.get_json(PATH, decode)
+
+    assert str(upstream.requests[0].url) == sent
+
+
+def test_a_user_in_the_url_becomes_basic_authentication() -> None:
+    upstream = Upstream({PATH: ok({})})
+    url = "http://desk%207:p%40ss@upstream.test"
+    service = HttpService("pricing", url, QUICK, transport=httpx.MockTransport(upstream))
+
+    service.get_json(PATH, decode)
+
+    assert upstream.requests[0].headers["authorization"] == "Basic ZGVzayA3OnBAc3M="
+    assert upstream.requests[0].url.userinfo == b""
 
 
 @pytest.mark.parametrize("value", ["a/b", "../x", "a?b=c", "a#b", "ä"])
@@ -317,6 +348,9 @@ def test_every_entry_is_translated_with_its_cause_kept(leaf: type[Exception]) ->
 def test_a_url_httpx_cannot_use_is_a_fault_at_the_start() -> None:
     with pytest.raises(UpstreamFault, match="InvalidURL"):
         HttpService("pricing", "http://host:port", QUICK)
+    for url in ("ftp://host", "http://", "host/path"):
+        with pytest.raises(UpstreamFault, match="UnsupportedProtocol"):
+            HttpService("pricing", url, QUICK)
 
 
 def test_a_certificate_authority_file_is_used_for_https_only() -> None:
@@ -491,5 +525,4 @@ def test_the_environment_does_not_reroute_requests(monkeypatch: pytest.MonkeyPat
         UpstreamUnavailable, match="ConnectError"
     ):  # refused on loopback: nobody looked for the proxy
         service.get_json(PATH, decode)
-    assert not service._client._mounts
     service.close()
