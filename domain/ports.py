@@ -250,7 +250,7 @@ class JobStore(Protocol):
 
     # -- jobs
 
-    def put_members(self, members_sha256: str, members: Sequence[Member]) -> None:
+    def put_members(self, members_sha256: str, members: Iterable[Member]) -> None:
         """Store a request's portfolios under their hash, in chunks. Repeatable; done before the job is inserted."""
 
     def members(self, members_sha256: str, offset: int, limit: int) -> Sequence[Member]:

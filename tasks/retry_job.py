@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from domain.errors import Invalid, WrongState
 from domain.ids import JobId
@@ -58,11 +59,13 @@ def _under_way(job: Job, command: RetryJob) -> Job:
 
 
 def _require_failed(job: Job, retry: Retry, services: Services) -> None:
-    failed = {
+    chosen = (
         item.portfolio_id
         for item in _failed(job.job_id, services)
         if retry.chooses(item.portfolio_id, item.reason)
-    }
+    )
+    # Who names none asks for all, and one of them is enough to know: a million may have failed.
+    failed = set(chosen if retry.portfolio_ids is not None else islice(chosen, 1))
     if not failed:
         raise WrongState(f"job {job.job_id} has no failed portfolio of this choice", code=NOTHING_TO_RETRY)
     strangers = [portfolio for portfolio in retry.portfolio_ids or () if portfolio not in failed]

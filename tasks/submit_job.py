@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -72,12 +72,12 @@ def submit_job(command: SubmitJob, services: Services) -> Submitted:
         return Submitted(known, created=False)
     model = services.models.get_model(command.model_id)
     model.require_targets()
-    members = _members(command, model)
-    _require_members(members, model, services.rules)
-    members_sha256 = _fingerprint(members)
-    job = _job(command, model, members_sha256, len(members), services)
+    ids = _portfolio_ids(command, model)
+    _require_portfolios(ids, model, services.rules)
+    members_sha256 = _fingerprint(_members(command, ids))
+    job = _job(command, model, members_sha256, len(ids), services)
     _require_room(job, services)
-    services.jobs.put_members(members_sha256, members)
+    services.jobs.put_members(members_sha256, _members(command, ids))
     stored = services.jobs.insert_job(job)
     return Submitted(_same_request(stored, command), created=True)
 
@@ -113,29 +113,32 @@ def _job(command: SubmitJob, model: InvestmentModel, members_sha256: str, n: int
     )
 
 
-def _members(command: SubmitJob, model: InvestmentModel) -> tuple[Member, ...]:
+def _portfolio_ids(command: SubmitJob, model: InvestmentModel) -> Sequence[PortfolioId]:
     if command.portfolios is not None:
-        return tuple(
-            Member(portfolio_id=p.portfolio_id, inline=encode_portfolio(p)) for p in command.portfolios
-        )
-    chosen = model.portfolios if command.portfolio_ids is None else command.portfolio_ids
-    return tuple(Member(portfolio_id=portfolio_id) for portfolio_id in chosen)
+        return [portfolio.portfolio_id for portfolio in command.portfolios]
+    return model.portfolios if command.portfolio_ids is None else command.portfolio_ids
 
 
-def _require_members(members: Sequence[Member], model: InvestmentModel, rules: Rules) -> None:
-    if not members:
+def _members(command: SubmitJob, ids: Sequence[PortfolioId]) -> Iterator[Member]:
+    """One by one: a list of a million, and their data written out, would be several times the request."""
+    if command.portfolios is None:
+        return (Member(portfolio_id=portfolio_id) for portfolio_id in ids)
+    return (Member(portfolio_id=p.portfolio_id, inline=encode_portfolio(p)) for p in command.portfolios)
+
+
+def _require_portfolios(ids: Sequence[PortfolioId], model: InvestmentModel, rules: Rules) -> None:
+    if not ids:
         raise Invalid(
             f"no portfolios: model {model.model_id!r} has none, and the request names none",
             code="no_portfolios",
         )
-    if len(members) > rules.max_portfolios:
+    if len(ids) > rules.max_portfolios:
         raise Invalid(
-            f"{len(members)} portfolios in one job; at most {rules.max_portfolios} are accepted",
+            f"{len(ids)} portfolios in one job; at most {rules.max_portfolios} are accepted",
             code="too_many_portfolios",
         )
-    counted = Counter(member.portfolio_id for member in members)
-    doubled = sorted(portfolio_id for portfolio_id, times in counted.items() if times > 1)
-    if doubled:
+    if len(set(ids)) < len(ids):
+        doubled = sorted(portfolio_id for portfolio_id, times in Counter(ids).items() if times > 1)
         raise Invalid(
             f"portfolios named more than once: {', '.join(doubled[:10])}", code="duplicate_portfolio"
         )
@@ -167,7 +170,7 @@ def _require_room(job: Job, services: Services) -> None:
             raise Busy(message, code=code, retry_after_seconds=rules.busy_retry_seconds)
 
 
-def _fingerprint(members: Sequence[Member]) -> str:
+def _fingerprint(members: Iterable[Member]) -> str:
     digest = hashlib.sha256()
     for member in members:
         digest.update(member.portfolio_id.encode() + b"\0")

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -50,6 +50,8 @@ from tasks.submit_job import SubmitJob
 REQUEST_SCHEMA: Final = "trimtab.rebalance-request.v1"
 
 _MAX_COUNT = 2**31 - 1  # what every store and every client language can hold
+
+_HASHED_AT_ONCE = 1000  # portfolios
 
 _MAX_FAULTS = 50  # of a body with a million wrong lines the first ones are enough
 
@@ -175,9 +177,9 @@ class Payload(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-def _once(names: Iterable[str], kind: str) -> None:
-    doubled = sorted(name for name, times in Counter(names).items() if times > 1)
-    if doubled:
+def _once(names: Sequence[str], kind: str) -> None:
+    if len(set(names)) < len(names):  # counting a million that are all different would take a second
+        doubled = sorted(name for name, times in Counter(names).items() if times > 1)
         more = f" and {len(doubled) - 10} more" if len(doubled) > 10 else ""
         raise _fault(f"must name each {kind} once, and has {', '.join(doubled[:10])}{more} more than once")
 
@@ -202,7 +204,7 @@ class PortfolioPayload(Payload):
     @field_validator("positions")
     @classmethod
     def _securities_once(cls, positions: list[PositionPayload]) -> list[PositionPayload]:
-        _once((position.security_id for position in positions), "security")
+        _once([position.security_id for position in positions], "security")
         return positions
 
     def portfolio(self) -> Portfolio:
@@ -291,7 +293,7 @@ class RebalanceRequest(Payload):
     @field_validator("portfolios")
     @classmethod
     def _portfolios_once(cls, portfolios: list[PortfolioPayload] | None) -> list[PortfolioPayload] | None:
-        _once((portfolio.portfolio_id for portfolio in portfolios or ()), "portfolio")
+        _once([portfolio.portfolio_id for portfolio in portfolios or ()], "portfolio")
         return portfolios
 
     @model_validator(mode="after")
@@ -310,8 +312,10 @@ class RebalanceRequest(Payload):
         )
         if not self.dry_run:
             document.pop("dry_run", None)
-        text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=_canonical)
-        return hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256()
+        for part in _canonical_text(document):
+            digest.update(part.encode())
+        return digest.hexdigest()
 
 
 class ModelPositionPayload(Payload):
@@ -554,6 +558,26 @@ def _field(location: tuple[int | str, ...]) -> str:
         elif step != "[key]":
             path += f".{step}" if path else step
     return printable(path)
+
+
+def _canonical_text(document: Mapping[str, Any]) -> Iterator[str]:
+    """The document as JSON with sorted names and no blanks. Long lists come in parts: whole, they are large twice."""
+    separator = "{"
+    for name, value in sorted(document.items()):
+        yield f"{separator}{_canonical_json(name)}:"
+        separator = ","
+        if isinstance(value, list):
+            yield "["
+            for start in range(0, len(value), _HASHED_AT_ONCE):
+                yield ("," if start else "") + _canonical_json(value[start : start + _HASHED_AT_ONCE])[1:-1]
+            yield "]"
+        else:
+            yield _canonical_json(value)
+    yield "}"
+
+
+def _canonical_json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_canonical)
 
 
 def _canonical(value: object) -> str:

@@ -1,6 +1,7 @@
 """What callers may send, and what each fault is called."""
 
 import dataclasses
+import hashlib
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ import pytest
 
 from adapters.inbound.payloads import (
     PolicyPayload,
+    RebalanceRequest,
     parse_model_update,
     parse_new_model,
     parse_request,
@@ -489,3 +491,11 @@ def test_a_solve_document_whose_model_has_no_target_is_refused_instead_of_sellin
 def test_a_solve_document_without_a_model_is_refused() -> None:
     with pytest.raises(Invalid, match="document: model Field required"):
         parse_solve(encoded({"portfolio": portfolio(), "prices": {}}), max_bytes=LIMIT)
+
+
+def test_the_hash_of_a_long_list_is_that_of_its_whole_text() -> None:
+    ids = [f"P{number:05d}" for number in range(2_500)]
+    request = RebalanceRequest.model_validate({"portfolio_ids": ids, "model_id": "m"})
+
+    whole = json.dumps({"model_id": "m", "portfolio_ids": ids}, sort_keys=True, separators=(",", ":"))
+    assert request.sha256() == hashlib.sha256(whole.encode()).hexdigest()

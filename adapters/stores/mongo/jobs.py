@@ -73,7 +73,7 @@ class MongoJobs:
         with self._mongo.open() as db:
             return db.now()
 
-    def put_members(self, members_sha256: str, members: Sequence[Member]) -> None:
+    def put_members(self, members_sha256: str, members: Iterable[Member]) -> None:
         chunks = pack_members(members)
         while batch := list(islice(chunks, _CHUNKS_A_WRITE)):
             with self._mongo.open() as db:

@@ -99,7 +99,7 @@ class SqliteJobs:
         with self._database.read() as db:
             return from_millis(db.execute(statement("SELECT {NOW}")).fetchone()[0])
 
-    def put_members(self, members_sha256: str, members: Sequence[Member]) -> None:
+    def put_members(self, members_sha256: str, members: Iterable[Member]) -> None:
         chunks = pack_members(members)
         while batch := list(islice(chunks, _CHUNKS_A_WRITE)):
             with self._database.write() as db:
