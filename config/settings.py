@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     upstream_retry_total: Seconds = 45.0
     upstream_breaker_failures: Annotated[int, Field(ge=1)] = 5
     upstream_breaker_open: Seconds = 60.0
+    upstream_bulk_age: Annotated[float, Field(ge=0)] = 0.0  # 0: no bulk reads
     upstream_max_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
     upstream_ca_file: Path | None = None
 

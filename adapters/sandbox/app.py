@@ -27,7 +27,7 @@ def create_app(book: Book, faults: Faults | None = None) -> Router:
     """An ASGI application over the book. It keeps its counters and faults itself: run it in one process."""
     board = Switchboard(faults or Faults())
     pricing, securities = Pricing(book, board), Securities(book, board)
-    portfolios, accounting = Portfolios(book), Accounting(book)
+    portfolios, accounting = Portfolios(book), Accounting(book, board)
     endpoints: list[tuple[Service, str, Handler]] = [
         # The most asked for comes first: routes are tried in order.
         ("accounting", "/api/v1/portfolios/{portfolio_id}/summary", accounting.summary),

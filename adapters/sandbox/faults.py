@@ -47,6 +47,8 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ``cut_every``: every so many requests the connection they came on is closed without an answer, as happens to
     kept-alive connections when the portfolio service recycles its workers (0: never). ``noise``: prices are
     drawn anew at each call. ``orphan_type``: one security has lost its type, which breaks the lists it is on.
+    ``moving_rows``: between two pages of everybody's balances some rows come or go near the beginning, so that what
+    stood at an offset stands up to so many rows before or behind it.
     """
 
     pricing: Fault = Fault()
@@ -56,6 +58,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     cut_every: int = 0
     noise: bool = False
     orphan_type: bool = False
+    moving_rows: int = 0
 
     def of(self, service: Service) -> Fault:
         fault: Fault = getattr(self, service)

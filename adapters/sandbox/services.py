@@ -256,8 +256,10 @@ def _integer(request: Request, name: str, usual: int) -> int | None:
 class Accounting:
     """Summaries are put together from text: they are what a job asks for once per portfolio."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, switchboard: Switchboard) -> None:
         self._book = book
+        self._switchboard = switchboard
+        self._random = Random(f"{book.seed}:moving")  # noqa: S311  # repeatable on purpose, nothing secret
 
     def summary(self, request: Request) -> Response:
         portfolio_id = request.path_params["portfolio_id"]
@@ -322,6 +324,9 @@ class Accounting:
 
     def _window(self, offset: int, limit: int) -> list[Mapping[str, object]]:
         """A page of everybody's rows, made from no more portfolios than it needs."""
+        moved = self._switchboard.faults.moving_rows
+        if moved and offset:
+            offset = max(0, offset + self._random.randint(-moved, moved))
         if offset >= self._offsets[-1]:
             return []
         first = bisect_right(self._offsets, offset) - 1

@@ -32,7 +32,7 @@ from domain.money import subtract
 from domain.portfolio import Portfolio, Position
 
 _CUT_AT = 1000
-_PAGE = 1000  # the most the service gives; asking for more gives 50
+PAGE = 1000  # the most the service gives; asking for more gives 50
 _READINGS = 3
 _NO_BALANCES = 500
 _ZERO = Decimal(0)
@@ -49,8 +49,8 @@ class AccountingClient:
         if isinstance(answer, Summary) and _whole(answer):
             return self._from_summary(portfolio_id, answer)
         if isinstance(answer, Balances) and len(answer.rows) == answer.pagination.total:
-            return self._from_balances(portfolio_id, answer.rows)
-        return self._from_balances(portfolio_id, self._all_balances(portfolio_id))
+            return self.from_balances(portfolio_id, answer.rows)
+        return self.from_balances(portfolio_id, self._all_balances(portfolio_id))
 
     # ---------------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class AccountingClient:
                 "portfolio_id": portfolio_id,
                 "sortby": "portfolio_id,security_id",
                 "offset": offset,
-                "limit": _PAGE,
+                "limit": PAGE,
             },
         )
         for row in page.rows:
@@ -108,7 +108,8 @@ class AccountingClient:
             raise self._fault(portfolio_id, f"the answer is about portfolio {summary.portfolio_id!r}")
         return self._portfolio(portfolio_id, summary.cash_balance, summary.rows)
 
-    def _from_balances(self, portfolio_id: PortfolioId, rows: Sequence[BalanceRow]) -> Portfolio | None:
+    def from_balances(self, portfolio_id: PortfolioId, rows: Sequence[BalanceRow]) -> Portfolio | None:
+        """The portfolio of all its rows. Raises UpstreamFault: they cannot be those of one portfolio."""
         if not rows:
             return None
         cash = [row for row in rows if not row.security_id]

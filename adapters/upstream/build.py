@@ -8,6 +8,7 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from adapters.upstream.accounting import AccountingClient
+from adapters.upstream.bulk import BulkAccounting
 from adapters.upstream.directory import DirectoryClient
 from adapters.upstream.files import FileDirectory, FilePortfolios, FilePrices, FileSecurities
 from adapters.upstream.http import Correlation, HttpService
@@ -78,7 +79,7 @@ def sources_from_urls(
 
     master = _securities(origin("securities", securities)) if securities else None
     price_source = _prices(origin("prices", prices), master)
-    ledger = _accounting(origin("accounting", accounting))
+    ledger = _accounting(origin("accounting", accounting), (options or HttpOptions()).bulk_age)
     names = _directory(origin("directory", directory)) if directory else None
     return Sources(
         prices=price_source,
@@ -97,8 +98,10 @@ def _securities(origin: HttpService | Path) -> SecurityMaster:
     return FileSecurities(origin) if isinstance(origin, Path) else SecuritiesClient(origin)
 
 
-def _accounting(origin: HttpService | Path) -> PortfolioAccounting:
-    return FilePortfolios(origin) if isinstance(origin, Path) else AccountingClient(origin)
+def _accounting(origin: HttpService | Path, bulk_age: float) -> PortfolioAccounting:
+    if isinstance(origin, Path):
+        return FilePortfolios(origin)
+    return BulkAccounting(origin, max_age=bulk_age) if bulk_age > 0 else AccountingClient(origin)
 
 
 def _directory(origin: HttpService | Path) -> PortfolioDirectory:

@@ -12,7 +12,8 @@ class HttpOptions:
     each plus a random 0 to ``retry_jitter``. No new try begins ``retry_total`` after the first one began.
     ``answer_total`` bounds one try as a whole: the ``read`` time-out starts anew with every byte that drips in.
     ``max_bytes`` bounds an answer's body. ``keepalive`` must be shorter than the upstream's own (uvicorn: 5 s),
-    or requests race with connections being closed. ``ca_file`` replaces the usual certificate authorities.
+    or requests race with connections being closed. ``bulk_age`` lets portfolios come from pages of all balances that
+    are no older than this (0: each is asked for by itself). ``ca_file`` replaces the usual certificate authorities.
     """
 
     connect: float = 2.0
@@ -28,6 +29,7 @@ class HttpOptions:
     breaker_open: float = 60.0
     pool_size: int = 8
     keepalive: float = 4.0
+    bulk_age: float = 0.0
     max_bytes: int = 64 * 1024 * 1024
     verify_tls: bool = True
     ca_file: Path | None = None
