@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from domain.errors import BrokerUnavailable
 from domain.ports import Publication
@@ -52,21 +52,25 @@ class RedisStreamPublisher:
     def __init__(self, client: Redis, stream: str = "trimtab.order-sets") -> None:
         self._client = client
         self._stream = stream
-        self._add_once = client.register_script(_ADD_ONCE)
+        self._add_once = client.register_script(_ADD_ONCE).sha
         self._mark = client.register_script(_MARK)
 
     def publish(self, publication: Publication) -> None:
+        arguments = (
+            2,
+            self._stream,
+            f"{self._stream}:ids:{publication.job_id}",
+            publication.item_id,
+            publication.job_id,
+            ORDER_SET_SCHEMA,
+            publication.body,
+            IDS_KEPT_SECONDS,
+        )
         with _translated():
-            self._add_once(
-                keys=[self._stream, f"{self._stream}:ids:{publication.job_id}"],
-                args=[
-                    publication.item_id,
-                    publication.job_id,
-                    ORDER_SET_SCHEMA,
-                    publication.body,
-                    IDS_KEPT_SECONDS,
-                ],
-            )
+            try:  # past the client's wrappers, which cost a fifth of a publication
+                self._client.execute_command("EVALSHA", self._add_once, *arguments)
+            except NoScriptError:  # a server that started anew; EVAL makes it known again
+                self._client.execute_command("EVAL", _ADD_ONCE, *arguments)
 
     def identity(self) -> str:
         """The server's run and the life of its data: a restart changes the one, a FLUSHALL the other."""

@@ -1,5 +1,6 @@
 """Celery's own worker. Each child opens its clients after the fork."""
 
+import gc
 import os
 import threading
 import uuid
@@ -28,6 +29,7 @@ def run(settings: Settings) -> None:
     app = create_worker_app(settings)
     _tell_of_life_and_death(settings)
     _keep_warnings_short()
+    share_memory()
     app.start(
         [
             "--quiet",  # the banner is art for a terminal; `worker.started` says it in a line
@@ -44,6 +46,15 @@ def run(settings: Settings) -> None:
 def node_name() -> str:
     """Of this very process: Celery warns of, and mixes up, two nodes of one name; a pid alone is 1 in a container."""
     return f"trimtab-{os.getpid()}-{uuid.uuid4().hex[:6]}@%h"
+
+
+def share_memory() -> None:
+    """Keep the collector off what is loaded so far: a child that looks through it all would copy half of it.
+
+    It halves the memory of a child's own, from 77 MB to 37 MB (docs/performance.md), and spares it the time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _tell_of_life_and_death(settings: Settings) -> None:
