@@ -93,9 +93,11 @@ def test_a_reader_that_follows_sees_what_comes_later(client: Redis) -> None:
     publisher.publish(publication(1))
     assert next(entries).order_set_id == "job:1"
 
-    threading.Timer(0.3, publisher.publish, [publication(2, b"later")]).start()
+    later = threading.Timer(0.3, publisher.publish, [publication(2, b"later")])
+    later.start()
 
     assert next(entries).body == b"later"
+    later.join()  # it is read before its publisher has the answer, which the client must live to see
 
 
 def test_a_kombu_queue_carries_the_plain_json_and_the_id(redis_url: str) -> None:
