@@ -1,10 +1,10 @@
-"""One upstream service over HTTP. Only this module and the connections below it (wire.py) import httpx.
+"""One upstream service over HTTP. The only module that imports httpx.
 
 Three layers, from the inside out: `HttpService.fetch` is one GET; the breaker decides whether it is made at
 all; retries stand around both and end at once when the breaker opens. An operation may make several fetches:
 it is retried and counted as a whole (`HttpService.run`).
 
-Requests go to the transport directly: what ``httpx.Client`` adds (redirects, cookies, proxies from the
+Requests go to httpx's pooled transport directly: what ``httpx.Client`` adds (redirects, cookies, proxies from the
 environment, event hooks) is not wanted here and costs more than the request itself.
 """
 
@@ -29,7 +29,6 @@ from adapters.upstream.errors import (
     Throttled,
 )
 from adapters.upstream.options import HttpOptions
-from adapters.upstream.wire import WireTransport
 from domain.errors import UpstreamFault, UpstreamUnavailable
 
 T = TypeVar("T")
@@ -131,9 +130,9 @@ class HttpService:
             self._root = f"{base.scheme}://{(base.netloc + prefix).decode('ascii')}"
             self._headers = list(_headers(base, options).items())
             self._timeouts = {"timeout": _timeouts(options)}
-            self._transport = transport or WireTransport(
-                base, _tls(base_url, options), size=options.pool_size, keepalive=options.keepalive
-            )
+            if base.scheme not in {"http", "https"} or not base.host:
+                raise httpx.UnsupportedProtocol(f"{base_url!r}: give http://host or https://host")
+            self._transport = transport or _open_transport(base_url, options)
 
     def get_json(self, path: str, decode: Decode[T], params: Params | None = None) -> T:
         """GET a JSON document, with retries on connection errors, time-outs and 5xx.
@@ -250,6 +249,18 @@ def _retries(options: HttpOptions) -> stamina.RetryingCaller:
         wait_exp_base=2,
         wait_jitter=options.retry_jitter,
         wait_max=longest + options.retry_jitter,  # a lower ceiling would cut the last wait's jitter off
+    )
+
+
+def _open_transport(base_url: str, options: HttpOptions) -> httpx.HTTPTransport:
+    return httpx.HTTPTransport(
+        verify=_tls(base_url, options),
+        limits=httpx.Limits(
+            max_connections=options.pool_size,
+            max_keepalive_connections=options.pool_size,
+            keepalive_expiry=options.keepalive,
+        ),
+        trust_env=False,
     )
 
 

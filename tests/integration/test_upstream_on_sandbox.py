@@ -12,7 +12,6 @@ from adapters.sandbox.book import Book, Kind
 from adapters.sandbox.faults import Fault, Faults
 from adapters.upstream.build import Sources, sources_from_urls
 from adapters.upstream.errors import BreakerOpen
-from adapters.upstream.wire import WireTransport
 from domain.errors import UpstreamFault, UpstreamUnavailable
 from domain.ids import PortfolioId, SecurityId
 from tests.support.sandbox_server import SandboxServer, running_sandbox
@@ -111,13 +110,14 @@ def test_an_unknown_security_is_absent_whatever_its_id_looks_like(sources: Sourc
     assert not set(unknown) & set(sources.securities.tickers(unknown))
 
 
-def test_one_connection_serves_call_after_call(sources: Sources, sandbox: SandboxServer) -> None:
-    for _ in range(5):
-        sources.accounting.portfolio(portfolio_id(sandbox))
-
-    accounting = next(service for service in sources.services if service.name == "accounting")
-    assert isinstance(accounting._transport, WireTransport)
-    assert (accounting._transport.opened, accounting._transport.idle) == (1, 1)
+def test_one_connection_serves_call_after_call_and_is_closed_in_the_end(sandbox: SandboxServer) -> None:
+    with open_sources(sandbox) as sources:
+        for _ in range(5):
+            sources.accounting.portfolio(portfolio_id(sandbox))
+        accounting = next(service for service in sources.services if service.name == "accounting")
+        pool = accounting._transport._pool  # type: ignore[attr-defined]  # httpx's own
+        assert len(pool.connections) == 1
+    assert pool.connections == []
 
 
 # ------------------------------------------------------------------------------------------------ habits

@@ -12,7 +12,6 @@ from adapters.upstream.files import FileDirectory, FilePortfolios, FilePrices, F
 from adapters.upstream.inline import InlinePortfolios, InlinePrices
 from adapters.upstream.pricing import PricingClient
 from adapters.upstream.securities import SecuritiesClient
-from adapters.upstream.wire import WireTransport
 from domain.errors import Invalid, UpstreamFault, UpstreamUnavailable
 from domain.ids import PortfolioId, SecurityId
 from domain.portfolio import Portfolio, Position
@@ -310,8 +309,6 @@ def test_each_source_is_chosen_by_its_url(tmp_path: Path) -> None:
         assert isinstance(sources.securities, SecuritiesClient)
         assert sources.directory.name(P) == "Growth"
         assert [service.name for service in sources.services] == ["securities", "prices", "accounting"]
-    transports = [service._transport for service in sources.services]
-    assert all(isinstance(transport, WireTransport) and transport.closed for transport in transports)
 
 
 def test_files_alone_are_enough(tmp_path: Path) -> None:
