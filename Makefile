@@ -1,10 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast chaos lint types fmt lock clean
+.PHONY: help demo test fast bench chaos lint types fmt lock clean
 
 PYTHON ?= python3
 KILLS ?= 40
 PORTFOLIOS ?= 200
 SEED ?= 1
+WHAT ?= all
 SECONDS ?= 1800
 STORE ?= sqlite
 BIN := .venv/bin
@@ -21,6 +22,9 @@ test: .venv/dev.stamp ## every test, with branch coverage and its floor; ARGS go
 
 fast: .venv/dev.stamp ## unit and property tests: no server, no process
 	$(BIN)/python -m pytest tests/unit tests/property $(ARGS)
+
+bench: .venv/runtime.stamp ## measure this machine into build/bench.json; fails when a goal is missed; WHAT=solve for one suite
+	@$(BIN)/trimtab bench $(WHAT) --json build/bench.json $(ARGS)
 
 chaos: .venv/dev.stamp ## kill everything at random; KILLS=300 PORTFOLIOS=1000 SEED=1 SECONDS=1800 STORE=sqlite|mongodb|URL
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) --portfolios $(PORTFOLIOS) --seed $(SEED) --seconds $(SECONDS) --store '$(STORE)' $(ARGS)

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from adapters.inbound.cli import (
+    BenchOptions,
     BookOptions,
     DemoOptions,
     Probe,
@@ -102,6 +103,10 @@ class FakeWiring:
 
     def demo(self, options: DemoOptions) -> int:
         self.started.append(("demo", options))
+        return self.status
+
+    def bench(self, options: BenchOptions) -> int:
+        self.started.append(("bench", options))
         return self.status
 
 

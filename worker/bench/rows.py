@@ -81,3 +81,18 @@ def interleaved(
             finally:
                 gc.enable()
     return {name: Sample(tuple(values)) for name, values in seconds.items()}
+
+
+def measured(
+    suite: str, name: str, sample: Sample, unit: str, better: Better, *, goal: float | None = None
+) -> Row:
+    """A row of a sample: its median and its spread."""
+    return Row(
+        suite=suite,
+        name=name,
+        value=sample.median,
+        unit=unit,
+        better=better,
+        spread=sample.spread,
+        goal=goal,
+    )

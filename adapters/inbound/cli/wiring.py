@@ -30,6 +30,22 @@ class DemoOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    """``what``: a suite or ``all``, or ``plot`` or ``table`` for ``files`` that were measured before.
+
+    ``images``: the folder pictures go to (None: beside the first file). ``quick``: one short round, to see that it
+    works. ``full``: nothing is left out, however long it takes.
+    """
+
+    what: str
+    files: tuple[Path, ...] = ()
+    json_file: Path | None = None
+    images: Path | None = None
+    quick: bool = False
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpOptions:
     """None: as the settings say."""
 
@@ -103,3 +119,5 @@ class Wiring(Protocol):
     def up(self, options: UpOptions) -> int: ...
 
     def demo(self, options: DemoOptions) -> int: ...
+
+    def bench(self, options: BenchOptions) -> int: ...
