@@ -822,7 +822,7 @@ def test_a_price_file_must_be_there(run: Callable[..., Result], wiring: FakeWiri
     assert wiring.started[0][1].book.prices == file
 
 
-@pytest.mark.parametrize("command", ["demo", "up"])
+@pytest.mark.parametrize("command", ["demo", "up", "bench"])
 def test_the_status_of_a_stack_is_the_command_s(
     run: Callable[..., Result], wiring: FakeWiring, command: str
 ) -> None:

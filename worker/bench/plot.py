@@ -1,5 +1,7 @@
 """Pictures of what was measured: throughput, where the CPU time goes, growth. Drawn with matplotlib, where it is."""
 
+import itertools
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 _DPI = 110
 _INK, _PALE, _GOAL = "#2f5d8a", "#9db8d2", "#b5462f"
-# Dark enough for white figures, told apart in grey too where they are neighbours.
+# A dark and a pale one in turn: neighbours are told apart in grey, too.
 _COLOURS = (
     "#2f5d8a",
     "#6d9ac4",
@@ -26,7 +28,8 @@ _COLOURS = (
     "#6b6b6b",
     "#a8a8a8",
 )
-_LEAST_SHARE_WITH_A_FIGURE = 0.045
+_LEAST_SHARE_WITH_A_FIGURE = 0.06
+_LABEL_WIDTH = 46
 
 
 def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -62,9 +65,9 @@ def _pyplot() -> Any:  # noqa: ANN401 - a library that may be absent
             "pictures need matplotlib: pip install 'trimtab[plot]', or 'make test' once", code="no_matplotlib"
         ) from None
     mpl.use("agg")
-    from matplotlib import pyplot  # noqa: PLC0415 - after the choice of where to draw
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the choice of where to draw
 
-    pyplot.rcParams.update(
+    plt.rcParams.update(
         {
             "font.size": 9,
             "axes.titlesize": 10,
@@ -75,26 +78,27 @@ def _pyplot() -> Any:  # noqa: ANN401 - a library that may be absent
             "figure.constrained_layout.use": True,
         }
     )
-    return pyplot
+    return plt
 
 
 # ------------------------------------------------------------------------------------------------ throughput
 
 
 def _throughput(pyplot: Any, rows: Sequence[Row]) -> Any:  # noqa: ANN401
-    """Whatever is counted a second, one panel a unit: securities differ from jobs by orders of magnitude."""
-    rates = [row for row in rows if row.unit.endswith("/s")]
-    units = list(dict.fromkeys(row.unit for row in rates))
-    if not units:
+    """Whatever is counted a second. A panel a suite and unit: they differ by orders of magnitude."""
+    panels: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.unit.endswith("/s"):
+            panels.setdefault(f"{row.suite}, {row.unit}", []).append(row)
+    if not panels:
         return None
-    by_unit = [[row for row in rates if row.unit == unit] for unit in units]
-    heights = [len(panel) + 1.5 for panel in by_unit]
+    heights = [len(panel) + 1.5 for panel in panels.values()]
     picture, axes = pyplot.subplots(
-        len(units), 1, squeeze=False, figsize=(8, 0.32 * sum(heights) + 0.4), height_ratios=heights
+        len(panels), 1, squeeze=False, figsize=(8, 0.32 * sum(heights) + 0.4), height_ratios=heights
     )
-    for axis, unit, panel in zip(axes[:, 0], units, by_unit, strict=True):
+    for axis, (title, panel) in zip(axes[:, 0], panels.items(), strict=True):
         _bars(axis, panel)
-        axis.set_title(unit)
+        axis.set_title(title)
     return picture
 
 
@@ -114,13 +118,14 @@ def _bars(axis: "Axes", rows: Sequence[Row]) -> None:
         axis.text(row.value + row.spread + 0.01 * widest, place, figure(row.value), va="center")
         if row.goal is not None:
             axis.plot([row.goal, row.goal], [place - 0.4, place + 0.4], color=_GOAL, linewidth=2)
-    axis.set_yticks(list(places), [_without_note(row.name) for row in rows])
+    axis.set_yticks(list(places), [_label(row.name) for row in rows])
     axis.invert_yaxis()
     axis.set_xlim(0, widest * 1.12)
 
 
-def _without_note(name: str) -> str:
-    return name.partition(" (")[0].removeprefix("throughput, ")
+def _label(name: str) -> str:
+    """Without the note in brackets, and folded."""
+    return textwrap.fill(name.partition(" (")[0].removeprefix("throughput, "), _LABEL_WIDTH)
 
 
 # ------------------------------------------------------------------------------------------------ the cost
@@ -157,24 +162,25 @@ def _stacks(rows: Sequence[Row], prefix: str) -> Mapping[str, Mapping[str, float
 
 
 def _stacked(axis: "Axes", stacks: Mapping[str, Mapping[str, float]]) -> None:
-    variants = list(stacks)
+    """Parts side by side, in the order in which the rows name them; the sum at the end of each bar."""
     parts = list(dict.fromkeys(part for stack in stacks.values() for part in stack))
+    colours = dict(zip(parts, itertools.cycle(_COLOURS), strict=False))
+    inks = dict(zip(parts, itertools.cycle(("white", "black")), strict=False))
     widest = max(sum(stack.values()) for stack in stacks.values()) or 1.0
-    ends = dict.fromkeys(variants, 0.0)
-    for part, colour in zip(parts, _COLOURS, strict=False):
-        widths = [stacks[variant].get(part, 0.0) for variant in variants]
-        axis.barh(variants, widths, left=list(ends.values()), color=colour, label=part, height=0.6)
-        for variant, width in zip(variants, widths, strict=True):
+    for place, stack in enumerate(stacks.values()):
+        end = 0.0
+        for part, width in stack.items():
+            axis.barh(place, width, left=end, color=colours[part], height=0.6)
             if width > _LEAST_SHARE_WITH_A_FIGURE * widest:
-                middle = ends[variant] + width / 2
-                axis.text(middle, variant, figure(width), ha="center", va="center", color="white", fontsize=8)
-            ends[variant] += width
-    for variant, end in ends.items():
-        axis.text(end + 0.01 * widest, variant, figure(end), va="center", fontweight="bold")
+                axis.text(end + width / 2, place, figure(width), ha="center", va="center", color=inks[part])
+            end += width
+        axis.text(end + 0.01 * widest, place, figure(end), va="center", fontweight="bold")
+    axis.set_yticks(range(len(stacks)), list(stacks))
     axis.invert_yaxis()
     axis.set_xlim(0, widest * 1.1)
+    handles = [axis.barh(0, 0, color=colour) for colour in colours.values()]
     axis.legend(
-        ncols=5, loc="upper center", bbox_to_anchor=(0.45, -0.32 - 0.1 / len(variants)), frameon=False
+        handles, parts, ncols=5, loc="upper left", bbox_to_anchor=(-0.12, -0.3), fontsize=8, frameon=False
     )
 
 
@@ -196,16 +202,14 @@ def _growth(pyplot: Any, rows: Sequence[Row]) -> Any:  # noqa: ANN401
         sizes, values = zip(*sorted((size, row.value) for size, row in points.items()), strict=True)
         spreads = [points[size].spread for size in sizes]
         axis.errorbar(sizes, values, yerr=spreads, color=_INK, marker="o", markersize=4, capsize=2)
-        axis.set_xscale("log")
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        axis.minorticks_off()
-        axis.set_ylim(0, 1.3 * max(max(values), max(map(sum, zip(values, spreads, strict=True)))) or 1.0)
+        axis.set_ylim(0, 1.3 * max(map(sum, zip(values, spreads, strict=True))) or 1.0)
         for size, value in zip(sizes, values, strict=True):
             axis.annotate(
                 figure(value), (size, value), xytext=(0, 6), textcoords="offset points", ha="center"
             )
         axis.set_title(f"{name}, {unit}")
-        axis.margins(x=0.12)
+        axis.set_xlim(-0.05 * max(sizes), 1.1 * max(sizes))
     for axis in list(axes.flat)[len(series) :]:
         axis.set_visible(False)
     for axis in axes[-1]:

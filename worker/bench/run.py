@@ -76,7 +76,7 @@ def _measure(options: BenchOptions, suites: Mapping[str, Suite]) -> int:
         try:
             measured = list(suite.rows(options))
         except (BenchFailed, StackFailed) as error:
-            people.print(f"{name}: {error}", style="red", markup=False)
+            people.print(f"{name}: {error}", style="red", markup=False, soft_wrap=True)
             failed = True
             continue
         rows += measured
@@ -91,7 +91,7 @@ def _end(rows: list[Row], people: Console) -> int:
     missed = [row for row in goals if not row.ok]
     people.print(f"{len(goals) - len(missed)} of {len(goals)} goals reached")
     for row in missed:
-        people.print(f"  missed: {row.suite}: {row.name}", style="red", markup=False)
+        people.print(f"  missed: {row.suite}: {row.name}", style="red", markup=False, soft_wrap=True)
     return 1 if missed else 0
 
 
