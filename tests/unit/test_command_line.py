@@ -795,6 +795,18 @@ BOOK = BookOptions(portfolios=40, securities=30, seed=1, prices=None)
             ["up", "--no-sandbox", "--port", "9", "--concurrency", "2"],
             ("up", UpOptions(book=BOOK, sandbox=False, port=9, concurrency=2)),
         ),
+        (["bench"], ("bench", BenchOptions(what="all"))),
+        (
+            ["bench", "scale", "--json", "rows.json", "--quick", "--full"],
+            ("bench", BenchOptions(what="scale", json_file=Path("rows.json"), quick=True, full=True)),
+        ),
+        (
+            ["bench", "plot", "a.json", "b.json", "--to", "images"],
+            (
+                "bench",
+                BenchOptions(what="plot", files=(Path("a.json"), Path("b.json")), images=Path("images")),
+            ),
+        ),
         (["demo"], ("demo", DemoOptions(book=BOOK, keep=False, as_json=False))),
         (
             ["demo", "--portfolios", "5", "--securities", "6", "--seed", "7", "--keep", "--json"],

@@ -20,8 +20,6 @@ from worker.bench.sampler import NAMES
 SUITE = "pipeline"
 PORTFOLIOS = 10_000  # of a job: more than any turn can work
 SEATS_PER_CHILD = 4
-NOOP_TASKS = 1000
-COUNTED_PORTFOLIOS = 200
 LATE_MS = 20.0
 NIGHTLY_PER_SECOND = 370  # a million in 45 minutes
 
@@ -62,13 +60,22 @@ class Round:
         return self.windows[variant].cpu_ms(*WORKER)
 
 
-def rows(rounds: int = 3, seconds: float = 4.0, variants: Sequence[str] = tuple(VARIANTS)) -> Iterator[Row]:
+def rows(
+    rounds: int = 3,
+    seconds: float = 4.0,
+    variants: Sequence[str] = tuple(VARIANTS),
+    *,
+    counted: int = 200,
+    tasks: int = 1000,
+) -> Iterator[Row]:
     """Measure. Each round gives every stack its turn.
 
     Args:
         rounds: how often.
         seconds: of a turn.
-        variants: the stacks to measure; a slow start of many of them is what a test does without.
+        variants: the stacks to measure.
+        counted: portfolios of the job whose upstream calls are counted.
+        tasks: no-op Celery tasks of a turn.
 
     Raises:
         BenchFailed, StackFailed: it could not be measured.
@@ -85,11 +92,9 @@ def rows(rounds: int = 3, seconds: float = 4.0, variants: Sequence[str] = tuple(
             if VARIANTS[name].of_the_ceiling is not None
         }
         noop = held.enter_context(open_plain_celery(rigs[chosen[0]]))
-        calls = _calls_of_a_job(rigs[chosen[0]])
-        noop.cpu_ms(NOOP_TASKS // 10)
-        measured_rounds = [
-            _round(rigs, loops, lambda: noop.cpu_ms(NOOP_TASKS), seconds) for _ in range(rounds)
-        ]
+        calls = _calls_of_a_job(rigs[chosen[0]], counted)
+        noop.cpu_ms(tasks // 10)
+        measured_rounds = [_round(rigs, loops, lambda: noop.cpu_ms(tasks), seconds) for _ in range(rounds)]
     yield from rows_of(measured_rounds)
     yield calls
 
@@ -115,17 +120,17 @@ def _round(
     )
 
 
-def _calls_of_a_job(rig: Rig) -> Row:
+def _calls_of_a_job(rig: Rig, portfolios: int) -> Row:
     """A whole job from its post to its end, its upstream calls counted by the sandbox."""
     rig.upstream_calls()
-    rig.finished(rig.post(COUNTED_PORTFOLIOS, parallelism=VARIANTS[ONE].parallelism))
+    rig.finished(rig.post(portfolios, parallelism=VARIANTS[ONE].parallelism))
     return Row(
         suite=SUITE,
-        name=f"upstream calls of a job of {COUNTED_PORTFOLIOS} portfolios",
+        name=f"upstream calls of a job of {portfolios} portfolios",
         value=rig.upstream_calls(),
         unit="calls",
         better=Better.LOWER,
-        goal=2 + COUNTED_PORTFOLIOS,
+        goal=2 + portfolios,
     )
 
 

@@ -35,7 +35,7 @@ class Suite:
 
 # In the order in which ``all`` runs them.
 SUITES: Mapping[str, Suite] = {
-    "pipeline": Suite(module="worker.bench.pipeline", quick={"rounds": 1, "seconds": 1.0}),
+    "pipeline": Suite(module="worker.bench.pipeline", quick={"rounds": 1, "seconds": 1.0, "counted": 50}),
     "scale": Suite(module="worker.bench.scale", quick={"rounds": 1, "worked": 100}, full={"full": True}),
     "intake": Suite(module="worker.bench.intake", quick={"rounds": 1, "requests": 40}),
 }
