@@ -120,6 +120,8 @@ def cost(size: int, *, worker: int = 100, ms: float = 3.0) -> JobCost:
         expand=0.1,
         cancel=0.2,
         store=size * 400,
+        result=16 * 1024.0,
+        queued=8 * 1024.0,
         api=50 * scale.MIB,
         api_peak=60 * scale.MIB,
         worker=worker * scale.MIB,
@@ -143,6 +145,7 @@ def test_growth_is_the_largest_job_against_the_smallest() -> None:
     assert memory.goal == 1.1
     assert rows["time to accept, 10,000 portfolios"].value == pytest.approx(100.0)
     assert rows["API peak memory, 50,000 portfolios"].value == 60.0
+    assert rows["store growth of a worked portfolio, 1,000 portfolios"].value == 16.0
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,11 @@ def canned(monkeypatch: pytest.MonkeyPatch) -> Canned:
 def module(name: str, answer: tuple[Row, ...] | Exception) -> ModuleType:
     made = ModuleType(f"canned_{name}")
 
-    def rows(rounds: int = 3, *, full: bool = False) -> Iterator[Row]:
+    def rows(rounds: int = 3, *, full: bool = False, mongodb_url: str = "none") -> Iterator[Row]:
         if isinstance(answer, Exception):
             raise answer
-        yield from (replace(row, name=f"{row.name} rounds={rounds} full={full}") for row in answer)
+        told = f"rounds={rounds} full={full} mongodb={mongodb_url}"
+        yield from (replace(row, name=f"{row.name} {told}") for row in answer)
 
     made.rows = rows  # type: ignore[attr-defined]  # a module is made as it is filled
     return made
@@ -92,10 +93,25 @@ def test_quick_and_full_reach_the_suite(canned: Canned, tmp_path: Path) -> None:
 
     bench(options(json_file=file, quick=True, full=True), canned(one=(GOOD,)))
 
-    assert [row.name for row in read_rows(file)] == ["speed rounds=1 full=True"]
+    assert [row.name for row in read_rows(file)] == ["speed rounds=1 full=True mongodb=none"]
 
 
-@pytest.mark.parametrize("error", [BenchFailed("no order sets came")])
+def test_the_url_of_a_server_reaches_the_suites_that_take_one(canned: Canned, tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    suites = {
+        name: replace(suite, mongodb=name == "one")
+        for name, suite in canned(one=(GOOD,), two=(GOOD,)).items()
+    }
+
+    bench(options(json_file=file, mongodb_url="mongodb://here"), suites)
+
+    assert [row.name for row in read_rows(file)] == [
+        "speed rounds=3 full=False mongodb=mongodb://here",
+        "speed rounds=3 full=False mongodb=none",
+    ]
+
+
+@pytest.mark.parametrize("error", [BenchFailed("no order sets came"), TimeoutError("no order sets came")])
 def test_a_suite_that_fails_costs_its_own_rows_and_the_status(
     canned: Canned, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
@@ -150,7 +166,7 @@ def test_table_writes_the_rows_as_a_page_holds_them(
 
 
 def test_an_unknown_suite_is_refused_by_the_names_of_those_there_are() -> None:
-    with pytest.raises(Invalid, match=r"pipeline, scale, intake.*all, plot, table"):
+    with pytest.raises(Invalid, match=r"pipeline, scale, intake.*all, plot, table, capacity"):
         bench(options("pipelnie"))
 
 

@@ -801,6 +801,10 @@ BOOK = BookOptions(portfolios=40, securities=30, seed=1, prices=None)
             ("bench", BenchOptions(what="scale", json_file=Path("rows.json"), quick=True, full=True)),
         ),
         (
+            ["bench", "--mongodb", "mongodb://h"],
+            ("bench", BenchOptions(what="all", mongodb_url="mongodb://h")),
+        ),
+        (
             ["bench", "plot", "a.json", "b.json", "--to", "images"],
             (
                 "bench",

@@ -3,15 +3,13 @@
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-
-from redis import Redis
 
 from config.settings import load_settings
 from domain.ids import JobId, ModelId, PortfolioId
 from domain.ports import Token
-from tasks.bench import Bench, FrozenJobs, Marks
+from tasks.bench import Bench
 from tasks.open_job import open_job
 from tasks.run_token import run_token
 from tasks.services import Services
@@ -19,7 +17,7 @@ from tasks.submit_job import SubmitJob, submit_job
 from worker.bench.rig import BROKER, MODEL_ID, SANDBOX, Rig
 from worker.bench.sampler import sampled, shares
 from worker.celery_app import create_sending_app
-from worker.container import build_services
+from worker.process import WorkerProcess
 
 STREAM = "trimtab.bench.order-sets"  # of its own: the rig counts what its workers publish
 WARM_SECONDS = 0.2
@@ -63,11 +61,10 @@ class Stretch:
 class BareLoop:
     """Works jobs of its own in a store of its own, on the rig's sandbox and broker, with the rig's settings."""
 
-    def __init__(self, rig: Rig, services: Services, redis: Redis) -> None:
+    def __init__(self, rig: Rig, services: Services, bench: Bench) -> None:
         self._rig = rig
         self._services = services
-        self._redis = redis
-        self._bench = Bench(owner="bare", frozen=FrozenJobs(services.jobs), marks=Marks(services.jobs))
+        self._bench = bench
         self._job_id: JobId | None = None
         self._left = 0
 
@@ -110,7 +107,7 @@ class BareLoop:
         return job.job_id, len(ids)
 
     def _published(self) -> int:
-        return int(self._redis.xlen(STREAM))
+        return int(self._rig.redis.xlen(STREAM))
 
     def _servers(self) -> float:
         spent = self._rig.cpu()
@@ -126,8 +123,11 @@ def open_bare_loop(rig: Rig) -> Iterator[BareLoop]:
         "order_sets_stream": STREAM,
     }
     settings = load_settings(**given)
-    with ExitStack() as held:
-        services = held.enter_context(build_services(settings, create_sending_app(settings)))
+    process = WorkerProcess(settings, create_sending_app(settings))
+    services, bench = process.hands
+    try:
         services.jobs.prepare()
         services.models.create_model(rig.services.models.get_model(ModelId(MODEL_ID)))
-        yield BareLoop(rig, replace(services, tokens=NoTokens()), rig.redis)
+        yield BareLoop(rig, replace(services, tokens=NoTokens()), bench)
+    finally:
+        process.close()

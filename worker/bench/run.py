@@ -11,6 +11,7 @@ from rich.console import Console
 
 from adapters.inbound.cli.wiring import BenchOptions
 from domain.errors import Invalid
+from worker.bench.capacity import capacity
 from worker.bench.failed import BenchFailed
 from worker.bench.report import markdown, read_rows, table, write_rows
 from worker.bench.rows import Row
@@ -21,16 +22,23 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A module with ``rows(rounds: int = ...) -> Iterator[Row]``. ``quick`` and ``full``: what else it is told then."""
+    """A module with ``rows(rounds: int = ...) -> Iterator[Row]``, and what else it is told.
+
+    ``quick`` and ``full``: with these options. ``mongodb``: it takes the URL of a server, as ``mongodb_url``.
+    """
 
     module: str
     quick: Mapping[str, object] = field(default_factory=lambda: {"rounds": 1})
     full: Mapping[str, object] = field(default_factory=dict)
+    mongodb: bool = False
 
     def rows(self, options: BenchOptions) -> Iterator[Row]:
         """Imported only now: the commands need not pay for what a benchmark uses."""
         run: Callable[..., Iterator[Row]] = importlib.import_module(self.module).rows
-        return run(**{**(self.quick if options.quick else {}), **(self.full if options.full else {})})
+        told = {**(self.quick if options.quick else {}), **(self.full if options.full else {})}
+        if self.mongodb and options.mongodb_url is not None:
+            told["mongodb_url"] = options.mongodb_url
+        return run(**told)
 
 
 # In the order in which ``all`` runs them.
@@ -47,11 +55,10 @@ def bench(options: BenchOptions, suites: Mapping[str, Suite] = SUITES) -> int:
     Raises:
         Invalid: no such suite, or a file that cannot be read or written.
     """
-    ways: Mapping[str, Callable[[BenchOptions], int]] = {"plot": _plot, "table": _table}
-    if options.what in ways:
-        return ways[options.what](options)
+    if options.what in _OF_FILES:
+        return _OF_FILES[options.what](options)
     if options.files:
-        raise Invalid("files are for 'plot' and 'table'; rows are written with --json FILE")
+        raise Invalid(f"files are for {', '.join(_OF_FILES)}; rows are written with --json FILE")
     return _measure(options, _chosen(options.what, suites))
 
 
@@ -59,7 +66,7 @@ def _chosen(what: str, suites: Mapping[str, Suite]) -> Mapping[str, Suite]:
     if what == ALL:
         return suites
     if what not in suites:
-        names = ", ".join([*suites, ALL, "plot", "table"])
+        names = ", ".join([*suites, ALL, *_OF_FILES])
         raise Invalid(f"nothing to measure is named {what!r}: there are {names}", code="unknown_suite")
     return {what: suites[what]}
 
@@ -75,7 +82,7 @@ def _measure(options: BenchOptions, suites: Mapping[str, Suite]) -> int:
         people.print(f"{name} ...", style="dim")
         try:
             measured = list(suite.rows(options))
-        except (BenchFailed, StackFailed) as error:
+        except (BenchFailed, StackFailed, TimeoutError) as error:
             people.print(f"{name}: {error}", style="red", markup=False, soft_wrap=True)
             failed = True
             continue
@@ -110,6 +117,18 @@ def _table(options: BenchOptions) -> int:
     """As text that a page can hold, never folded."""
     sys.stdout.write(f"{markdown(_rows_of(options))}\n")
     return 0
+
+
+def _capacity(options: BenchOptions) -> int:
+    sys.stdout.write(f"{capacity(_rows_of(options))}\n")
+    return 0
+
+
+_OF_FILES: Mapping[str, Callable[[BenchOptions], int]] = {
+    "plot": _plot,
+    "table": _table,
+    "capacity": _capacity,
+}
 
 
 def _rows_of(options: BenchOptions) -> list[Row]:

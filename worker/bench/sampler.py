@@ -20,6 +20,7 @@ PARTS: Mapping[str, str | None] = {
     "tenacity": "fetch",
     "interlock": "fetch",
     "adapters.upstream.http": "fetch",
+    "adapters.upstream.wire": "fetch",
     "adapters.upstream.breaker": "fetch",
     "adapters.upstream": "parse",
     "domain.errors": None,

@@ -20,7 +20,8 @@ SUITE = "scale"
 SIZES = (1_000, 10_000, 50_000)
 PARALLELISM = 8
 OURS = (API, STEWARD, PARENT, CHILDREN, BROKER)  # what Trimtab runs; the upstreams are somebody else's
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 TURN_SECONDS = 3.0
 TURN_PORTFOLIOS = 10_000
 
@@ -30,12 +31,17 @@ SINGLE, PAIR = GROUPS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCost:
-    """Of one job: seconds until it was accepted, expanded and cancelled; bytes in memory and in the store."""
+    """Of one job: seconds until it was accepted, expanded and cancelled; bytes in memory and in the store.
+
+    ``result`` and ``queued`` are of one worked portfolio: bytes in the store, and in the broker's memory.
+    """
 
     accept: float
     expand: float
     cancel: float
     store: int
+    result: float
+    queued: float
     api: int
     api_peak: int
     worker: int
@@ -83,7 +89,9 @@ def _turn(rig: Rig, size: int, worked: int) -> JobCost:
     expanded = time.perf_counter()
     grown = _store_bytes(rig) - stored
     rig.settle()
+    filled, queued = _store_bytes(rig), _broker_bytes(rig)
     window = rig.work(worked)
+    filled, queued = _store_bytes(rig) - filled, _broker_bytes(rig) - queued
     workers = memory_of(rig.pid("worker-1"))
     stopped = time.perf_counter()
     rig.cancel(job_id)
@@ -92,6 +100,8 @@ def _turn(rig: Rig, size: int, worked: int) -> JobCost:
         expand=expanded - accepted,
         cancel=time.perf_counter() - stopped,
         store=grown,
+        result=filled / window.portfolios,
+        queued=queued / window.portfolios,
         api=memory_of(rig.pid("api")),
         api_peak=peak_memory_of(rig.pid("api")),
         worker=workers,
@@ -132,6 +142,11 @@ def _store_bytes(rig: Rig) -> int:
         return (pragma("page_count") - pragma("freelist_count")) * pragma("page_size")
 
 
+def _broker_bytes(rig: Rig) -> int:
+    memory: Any = rig.redis.info("memory")
+    return int(memory["used_memory"])
+
+
 # ------------------------------------------------------------------------------------------------ the rows
 
 
@@ -147,6 +162,8 @@ _FIGURES = (
     _Figure("time to expand", "s", lambda cost: cost.expand),
     _Figure("time to cancel", "s", lambda cost: cost.cancel),
     _Figure("store, before any result", "MiB", lambda cost: cost.store / MIB),
+    _Figure("store growth of a worked portfolio", "KiB", lambda cost: cost.result / KIB),
+    _Figure("broker memory of a published portfolio", "KiB", lambda cost: cost.queued / KIB),
     _Figure("API memory after it", "MiB", lambda cost: cost.api / MIB),
     _Figure("worker memory, parent and children", "MiB", lambda cost: cost.worker / MIB),
     _Figure("CPU of a portfolio, all but the sandbox", "ms", lambda cost: cost.worked.cpu_ms(*OURS)),

@@ -19,17 +19,21 @@ def add_bench_command(app: typer.Typer, wiring: Wiring) -> None:
         what: Annotated[
             str,
             typer.Argument(
-                help="solve, protocol, pipeline, scale, intake or all; plot FILE... or table FILE..."
+                help="solve, protocol, pipeline, scale, intake or all; of files: plot, table or capacity."
             ),
         ] = "all",
         files: Annotated[
-            list[Path] | None, typer.Argument(help="What --json wrote, for plot and table.")
+            list[Path] | None, typer.Argument(help="What --json wrote, for plot, table and capacity.")
         ] = None,
         json_file: Annotated[
             Path | None, typer.Option("--json", metavar="FILE", help="Write the rows as a JSON list.")
         ] = None,
         images: Annotated[
             Path | None, typer.Option("--to", metavar="FOLDER", help="Where plot puts its pictures.")
+        ] = None,
+        mongodb_url: Annotated[
+            str | None,
+            typer.Option("--mongodb", metavar="URL", help="A server to measure the protocol on, too."),
         ] = None,
         quick: Annotated[bool, typer.Option("--quick", help="One short round: does it run at all?")] = False,
         full: Annotated[
@@ -42,6 +46,7 @@ def add_bench_command(app: typer.Typer, wiring: Wiring) -> None:
             files=tuple(files or ()),
             json_file=json_file,
             images=images,
+            mongodb_url=mongodb_url,
             quick=quick,
             full=full,
         )

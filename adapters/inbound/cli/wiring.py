@@ -31,16 +31,17 @@ class DemoOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions:
-    """``what``: a suite or ``all``, or ``plot`` or ``table`` for ``files`` that were measured before.
+    """``what``: a suite or ``all``, or what is made of ``files`` that were measured before: plot, table, capacity.
 
-    ``images``: the folder pictures go to (None: beside the first file). ``quick``: one short round, to see that it
-    works. ``full``: nothing is left out, however long it takes.
+    ``images``: the folder pictures go to (None: beside the first file). ``mongodb_url``: a server to measure, too.
+    ``quick``: one short round, to see that it works. ``full``: nothing is left out, however long it takes.
     """
 
     what: str
     files: tuple[Path, ...] = ()
     json_file: Path | None = None
     images: Path | None = None
+    mongodb_url: str | None = None
     quick: bool = False
     full: bool = False
 
