@@ -73,6 +73,15 @@ def test_the_pipeline_is_held_against_what_the_cores_allow_the_bare_loop_and_its
     alone = rows[f"throughput ÷ (cores ÷ CPU of the bare loop alone), {ONE}"]
     assert alone.value == pytest.approx(100 * 200 / (2 / 0.002))
     assert alone.goal is None
+    left = rows[f"the same of what others left of the cores, {ONE}"]
+    assert (left.value, left.goal) == (share.value, None)
+    assert quiet_share(others=5.0) == pytest.approx(2 * share.value)
+
+
+def quiet_share(others: float) -> float:
+    """Where the rest of the machine took so many CPU seconds of ten."""
+    busy = one_round(windows={ONE: window(others=others)}, late=None)
+    return by_name(pipeline.rows_of([busy]))[f"the same of what others left of the cores, {ONE}"].value
 
 
 def test_the_parts_of_the_worker_add_up_to_its_cpu_and_celery_is_what_the_loop_does_without() -> None:
