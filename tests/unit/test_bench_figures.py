@@ -146,10 +146,10 @@ def test_growth_is_the_largest_job_against_the_smallest() -> None:
     ]
     rows = by_name(scale.rows_of(rounds, worked=500))
 
-    cpu = rows["CPU of a portfolio, 50,000 ÷ 1,000 (500 of each worked, the rest cancelled)"]
+    cpu = rows["CPU of a portfolio, 50,000 ÷ 1,000 (up to 500 of each worked, the rest cancelled)"]
     assert cpu.value == pytest.approx(1.1)
     assert cpu.goal == 1.1
-    memory = rows["worker memory, 50,000 ÷ 1,000 (after 500 portfolios of it)"]
+    memory = rows["worker memory, 50,000 ÷ 1,000 (after up to 500 portfolios of it)"]
     assert memory.value == pytest.approx(1.09)
     assert memory.goal == 1.1
     assert rows["time to accept, 10,000 portfolios"].value == pytest.approx(100.0)

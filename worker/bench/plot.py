@@ -204,10 +204,9 @@ def _growth(pyplot: Any, rows: Sequence[Row]) -> Any:  # noqa: ANN401
         axis.errorbar(sizes, values, yerr=spreads, color=_INK, marker="o", markersize=4, capsize=2)
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axis.set_ylim(0, 1.3 * max(map(sum, zip(values, spreads, strict=True))) or 1.0)
-        for size, value in zip(sizes, values, strict=True):
-            axis.annotate(
-                figure(value), (size, value), xytext=(0, 6), textcoords="offset points", ha="center"
-            )
+        for size, value, spread in zip(sizes, values, spreads, strict=True):
+            above = (size, value + spread)
+            axis.annotate(figure(value), above, xytext=(0, 5), textcoords="offset points", ha="center")
         axis.set_title(f"{name}, {unit}")
         axis.set_xlim(-0.05 * max(sizes), 1.1 * max(sizes))
     for axis in list(axes.flat)[len(series) :]:

@@ -1,6 +1,7 @@
 """An embedded stack under load, and what each of its processes spends meanwhile."""
 
 import itertools
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -120,9 +121,13 @@ class Rig:
         self.cancel(job_id)
         return window
 
-    def work(self, portfolios: int) -> Window:
-        """The next so many portfolios of whatever is being worked."""
-        return self._window(lambda began, published: published >= began.published + portfolios)
+    def work(self, portfolios: int, *, seconds: float = math.inf) -> Window:
+        """The next so many portfolios of whatever is being worked, or what is done of them in so many seconds."""
+        return self._window(
+            lambda began, published: (
+                published >= began.published + portfolios or time.perf_counter() >= began.at + seconds
+            )
+        )
 
     def settle(self) -> None:
         """Let the first portfolios of a job go by."""
