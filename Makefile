@@ -23,9 +23,6 @@ test: .venv/dev.stamp ## every test, with branch coverage and its floor; ARGS go
 fast: .venv/dev.stamp ## unit and property tests: no server, no process
 	$(BIN)/python -m pytest tests/unit tests/property $(ARGS)
 
-bench: .venv/runtime.stamp ## measure this machine into build/bench.json; fails when a goal is missed; WHAT=solve for one suite
-	@$(BIN)/trimtab bench $(WHAT) --json build/bench.json $(ARGS)
-
 chaos: .venv/dev.stamp ## kill everything at random; KILLS=300 PORTFOLIOS=1000 SEED=1 SECONDS=1800 STORE=sqlite|mongodb|URL
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) --portfolios $(PORTFOLIOS) --seed $(SEED) --seconds $(SECONDS) --store '$(STORE)' $(ARGS)
 
@@ -43,6 +40,9 @@ types: .venv/dev.stamp ## mypy, strict
 fmt: .venv/dev.stamp ## rewrite formatting and what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: .venv/runtime.stamp ## measure this machine into build/bench.json; fails when a goal is missed; WHAT=solve for one suite
+	@$(BIN)/trimtab bench $(WHAT) --json build/bench.json $(ARGS)
 
 lock: ## resolve requirements/*.txt anew (needs uv); the files hold hashes and no address
 	uv pip compile pyproject.toml --universal --generate-hashes --no-header --extra embedded --group build -o requirements/runtime.txt
