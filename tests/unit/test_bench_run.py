@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -120,6 +122,27 @@ def test_a_suite_that_fails_costs_its_own_rows_and_the_status(
     assert bench(options(json_file=file), canned(one=(GOOD,), two=error, three=(REPORT,))) == 1
     assert [row.suite for row in read_rows(file)] == ["canned", "canned"]
     assert "two: no order sets came" in capsys.readouterr().err
+
+
+def test_a_run_that_is_terminated_is_unwound_and_not_just_gone(canned: Canned) -> None:
+    """A stack is taken down by leaving its block."""
+    suites = canned(one=(GOOD,))
+    unwound: list[str] = []
+
+    def rows(**_told: object) -> Iterator[Row]:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield GOOD
+        finally:
+            unwound.append("stack")
+
+    sys.modules["canned_one"].rows = rows  # type: ignore[attr-defined]  # as it was made
+    before = signal.getsignal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        bench(options(), suites)
+    assert unwound == ["stack"]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_bug_is_not_mistaken_for_a_measurement_that_failed(canned: Canned) -> None:

@@ -1,9 +1,11 @@
 """``trimtab bench``: run suites, show their rows, keep them in a file, and say whether every goal was reached."""
 
 import importlib
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -59,7 +61,8 @@ def bench(options: BenchOptions, suites: Mapping[str, Suite] = SUITES) -> int:
         return _OF_FILES[options.what](options)
     if options.files:
         raise Invalid(f"files are for {', '.join(_OF_FILES)}; rows are written with --json FILE")
-    return _measure(options, _chosen(options.what, suites))
+    with _sigterm_as_ctrl_c():
+        return _measure(options, _chosen(options.what, suites))
 
 
 def _chosen(what: str, suites: Mapping[str, Suite]) -> Mapping[str, Suite]:
@@ -69,6 +72,16 @@ def _chosen(what: str, suites: Mapping[str, Suite]) -> Mapping[str, Suite]:
         names = ", ".join([*suites, ALL, *_OF_FILES])
         raise Invalid(f"nothing to measure is named {what!r}: there are {names}", code="unknown_suite")
     return {what: suites[what]}
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """So that whatever ends us, every stack is taken down and leaves no folder behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # ------------------------------------------------------------------------------------------------ measuring
