@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from domain.job import JobState
 from worker.bench import intake, pipeline, scale
 from worker.bench.pipeline import ONE
-from worker.bench.rig import CHILDREN, PARENT, open_rig
+from worker.bench.rig import CHILDREN, PARENT
 from worker.bench.rows import Row
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
@@ -35,16 +34,20 @@ def test_a_short_run_measures_every_part_of_a_portfolio_and_counts_its_upstream_
     assert rows["no-op Celery task, worker CPU"].value > 0
 
 
-def test_a_turn_of_growth_leaves_the_job_cancelled_and_knows_what_it_cost() -> None:
-    with open_rig(portfolios=400) as rig:
-        cost = scale._turn(rig, 400, worked=50)
-        jobs = rig.services.jobs.list_jobs()
+@pytest.mark.timeout(300)
+def test_growth_is_measured_on_jobs_that_are_cancelled_but_for_the_full_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scale, "SIZES", (100, 150, 200))
+    monkeypatch.setattr(scale, "TURN_SECONDS", 0.3)
+    monkeypatch.setattr(scale, "TURN_PORTFOLIOS", 1000)
 
-    assert [job.state for job in jobs] == [JobState.CANCELLED]
-    assert cost.worked.portfolios >= 50
-    assert min(cost.accept, cost.expand, cost.cancel) > 0
-    assert min(cost.store, cost.result, cost.queued, cost.api, cost.worker) > 0
-    assert cost.api_peak >= cost.api
+    rows = {row.name: row for row in scale.rows(rounds=1, worked=20, full=True)}
+
+    for figure in scale.FIGURES:
+        assert min(rows[f"{figure.name}, {size} portfolios"].value for size in (100, 150, 200)) > 0
+    assert rows["CPU of a portfolio, all 200 worked ÷ 100"].goal == 1.1
+    assert rows["throughput, 2 worker processes ÷ 1"].value > 0
 
 
 def test_every_door_is_measured() -> None:

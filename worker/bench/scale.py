@@ -152,22 +152,22 @@ def _broker_bytes(rig: Rig) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Figure:
+class Figure:
     name: str
     unit: str
     of: Callable[[JobCost], float]
 
 
-_FIGURES = (
-    _Figure("time to accept", "s", lambda cost: cost.accept),
-    _Figure("time to expand", "s", lambda cost: cost.expand),
-    _Figure("time to cancel", "s", lambda cost: cost.cancel),
-    _Figure("store, before any result", "MiB", lambda cost: cost.store / MIB),
-    _Figure("store growth of a worked portfolio", "KiB", lambda cost: cost.result / KIB),
-    _Figure("broker memory of a published portfolio", "KiB", lambda cost: cost.queued / KIB),
-    _Figure("API memory after it", "MiB", lambda cost: cost.api / MIB),
-    _Figure("worker memory, parent and children", "MiB", lambda cost: cost.worker / MIB),
-    _Figure("CPU of a portfolio, all but the sandbox", "ms", lambda cost: cost.worked.cpu_ms(*OURS)),
+FIGURES = (
+    Figure("time to accept", "s", lambda cost: cost.accept),
+    Figure("time to expand", "s", lambda cost: cost.expand),
+    Figure("time to cancel", "s", lambda cost: cost.cancel),
+    Figure("store, before any result", "MiB", lambda cost: cost.store / MIB),
+    Figure("store growth of a worked portfolio", "KiB", lambda cost: cost.result / KIB),
+    Figure("broker memory of a published portfolio", "KiB", lambda cost: cost.queued / KIB),
+    Figure("API memory after it", "MiB", lambda cost: cost.api / MIB),
+    Figure("worker memory, parent and children", "MiB", lambda cost: cost.worker / MIB),
+    Figure("CPU of a portfolio, all but the sandbox", "ms", lambda cost: cost.worked.cpu_ms(*OURS)),
 )
 
 
@@ -180,7 +180,7 @@ def rows_of(rounds: Sequence[Round], worked: int) -> Iterator[Row]:
     def sample(size: int, of: Callable[[JobCost], float]) -> Sample:
         return Sample(tuple(of(each[size]) for each in rounds))
 
-    for figure in _FIGURES:
+    for figure in FIGURES:
         for size in SIZES:
             name = f"{figure.name}, {size:,} portfolios"
             yield measured(SUITE, name, sample(size, figure.of), figure.unit, Better.LOWER)
