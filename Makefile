@@ -1,10 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast chaos lint types fmt lock clean
+.PHONY: help demo test fast bench chaos lint types fmt lock clean
 
 PYTHON ?= python3
 KILLS ?= 40
 PORTFOLIOS ?= 200
 SEED ?= 1
+WHAT ?= all
 SECONDS ?= 1800
 STORE ?= sqlite
 BIN := .venv/bin
@@ -39,6 +40,9 @@ types: .venv/dev.stamp ## mypy, strict
 fmt: .venv/dev.stamp ## rewrite formatting and what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: .venv/runtime.stamp ## measure this machine into build/bench.json; fails when a goal is missed; WHAT=solve for one suite
+	@$(BIN)/trimtab bench $(WHAT) --json build/bench.json $(ARGS)
 
 lock: ## resolve requirements/*.txt anew (needs uv); the files hold hashes and no address
 	uv pip compile pyproject.toml --universal --generate-hashes --no-header --extra embedded --group build -o requirements/runtime.txt

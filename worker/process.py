@@ -101,3 +101,9 @@ class WorkerProcess:
             bench = Bench(owner=owner, frozen=FrozenJobs(services.jobs), marks=Marks(services.jobs))
             self._opened = _Opened(os.getpid(), services, bench, held)
         return self._opened
+
+    @property
+    def hands(self) -> tuple[Services, Bench]:
+        """What this process works with, opened at the first look: for whoever measures the work without Celery."""
+        opened = self._open()
+        return opened.services, opened.bench

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
-from adapters.inbound.cli.wiring import DemoOptions, Probe, SandboxOptions, UpOptions
+from adapters.inbound.cli.wiring import BenchOptions, DemoOptions, Probe, SandboxOptions, UpOptions
 from config.logging import configure_logging
 from config.settings import Settings, UnknownSetting, load_settings
 from domain.errors import Invalid, Unavailable
@@ -178,6 +178,11 @@ class SettingsWiring:
         from worker.demo import run
 
         return run(options)
+
+    def bench(self, options: BenchOptions) -> int:
+        from worker.bench.run import bench
+
+        return bench(options)
 
     def _started(self, **given: object) -> Settings:
         """The settings of a process, with what its command line gave, and its logs set up."""

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from adapters.inbound.cli import (
+    BenchOptions,
     BookOptions,
     DemoOptions,
     Probe,
@@ -102,6 +103,10 @@ class FakeWiring:
 
     def demo(self, options: DemoOptions) -> int:
         self.started.append(("demo", options))
+        return self.status
+
+    def bench(self, options: BenchOptions) -> int:
+        self.started.append(("bench", options))
         return self.status
 
 
@@ -790,6 +795,22 @@ BOOK = BookOptions(portfolios=40, securities=30, seed=1, prices=None)
             ["up", "--no-sandbox", "--port", "9", "--concurrency", "2"],
             ("up", UpOptions(book=BOOK, sandbox=False, port=9, concurrency=2)),
         ),
+        (["bench"], ("bench", BenchOptions(what="all"))),
+        (
+            ["bench", "scale", "--json", "rows.json", "--quick", "--full"],
+            ("bench", BenchOptions(what="scale", json_file=Path("rows.json"), quick=True, full=True)),
+        ),
+        (
+            ["bench", "--mongodb", "mongodb://h"],
+            ("bench", BenchOptions(what="all", mongodb_url="mongodb://h")),
+        ),
+        (
+            ["bench", "plot", "a.json", "b.json", "--to", "images"],
+            (
+                "bench",
+                BenchOptions(what="plot", files=(Path("a.json"), Path("b.json")), images=Path("images")),
+            ),
+        ),
         (["demo"], ("demo", DemoOptions(book=BOOK, keep=False, as_json=False))),
         (
             ["demo", "--portfolios", "5", "--securities", "6", "--seed", "7", "--keep", "--json"],
@@ -817,7 +838,7 @@ def test_a_price_file_must_be_there(run: Callable[..., Result], wiring: FakeWiri
     assert wiring.started[0][1].book.prices == file
 
 
-@pytest.mark.parametrize("command", ["demo", "up"])
+@pytest.mark.parametrize("command", ["demo", "up", "bench"])
 def test_the_status_of_a_stack_is_the_command_s(
     run: Callable[..., Result], wiring: FakeWiring, command: str
 ) -> None:

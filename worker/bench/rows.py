@@ -57,6 +57,21 @@ class Sample:
         return Sample(tuple(mine / its for mine, its in zip(self.values, other.values, strict=True)))
 
 
+def measured(
+    suite: str, name: str, sample: Sample, unit: str, better: Better, *, goal: float | None = None
+) -> Row:
+    """A row of a sample: its median and its spread."""
+    return Row(
+        suite=suite,
+        name=name,
+        value=sample.median,
+        unit=unit,
+        better=better,
+        spread=sample.spread,
+        goal=goal,
+    )
+
+
 def interleaved(
     contestants: Mapping[str, Callable[[], object]],
     *,

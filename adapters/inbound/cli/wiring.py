@@ -30,6 +30,23 @@ class DemoOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    """``what``: a suite or ``all``, or what is made of ``files`` that were measured before: plot, table, capacity.
+
+    ``images``: the folder pictures go to (None: beside the first file). ``mongodb_url``: a server to measure, too.
+    ``quick``: one short round, to see that it works. ``full``: nothing is left out, however long it takes.
+    """
+
+    what: str
+    files: tuple[Path, ...] = ()
+    json_file: Path | None = None
+    images: Path | None = None
+    mongodb_url: str | None = None
+    quick: bool = False
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpOptions:
     """None: as the settings say."""
 
@@ -103,3 +120,5 @@ class Wiring(Protocol):
     def up(self, options: UpOptions) -> int: ...
 
     def demo(self, options: DemoOptions) -> int: ...
+
+    def bench(self, options: BenchOptions) -> int: ...
