@@ -136,9 +136,9 @@ def total(values: Iterable[Decimal]) -> Decimal:
 
 def add_products(start: Decimal, factors: Iterable[tuple[Decimal, Decimal]]) -> Decimal:
     """``start`` plus the sum of the products, exact."""
-    result = start
+    result, add_product = start, _EXACT.fma
     for left, right in factors:
-        result = _EXACT.fma(left, right, result)
+        result = add_product(left, right, result)
     return result
 
 

@@ -55,8 +55,10 @@ __all__ = [
     "Proof",
     "Rebalance",
     "Side",
+    "Solution",
     "decide",
     "rebalance",
+    "solve",
 ]
 
 REBALANCED = "rebalanced"
@@ -122,7 +124,7 @@ def decide(
     in_the_way = _conflicts(problem)
     if in_the_way:
         return _infeasible(checked, problem, in_the_way)
-    solution = _solve(problem, solver)
+    solution = solve(problem, solver)
     return _verified(checked, terms, _answer(checked, problem, solution))
 
 
@@ -130,7 +132,7 @@ def decide(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Solution:
+class Solution:
     """Whole shares that the problem allows, their drift and what no answer can go below (fine units)."""
 
     quantity: IntArray
@@ -140,12 +142,12 @@ class _Solution:
     solver: str
 
 
-def _solve(problem: Problem, solver: Solver) -> _Solution:
+def solve(problem: Problem, solver: Solver) -> Solution:
     """The best answer to a problem that has one."""
     nearest = nearest_quantities(problem)
     if problem.spend(nearest) <= problem.budget:
         drift = problem.drift(nearest)
-        return _Solution(quantity=nearest, objective=drift, lower_bound=drift, method=CLOSED_FORM, solver=OWN)
+        return Solution(quantity=nearest, objective=drift, lower_bound=drift, method=CLOSED_FORM, solver=OWN)
     certificate = _certified(problem, _best_of(problem, problem.held, problem.min_quantity))
     if certificate.optimal:
         return _solution(certificate, CASH_BOUND, OWN)
@@ -158,8 +160,8 @@ def _solve(problem: Problem, solver: Solver) -> _Solution:
     return _solution(better, CASH_BOUND, OWN)
 
 
-def _solution(certificate: Certificate, method: str, solver: str) -> _Solution:
-    return _Solution(
+def _solution(certificate: Certificate, method: str, solver: str) -> Solution:
+    return Solution(
         quantity=certificate.quantity,
         objective=certificate.objective,
         lower_bound=certificate.lower_bound,
@@ -257,7 +259,7 @@ def _infeasible(checked: CheckedPortfolio, problem: Problem, in_the_way: tuple[C
     )
 
 
-def _answer(checked: CheckedPortfolio, problem: Problem, solution: _Solution) -> Rebalance:
+def _answer(checked: CheckedPortfolio, problem: Problem, solution: Solution) -> Rebalance:
     orders = orders_between(checked, problem, solution.quantity)
     spent = problem.spend(solution.quantity) - problem.spend(problem.held)
     objective = money.from_units(solution.objective, problem.fine_places)

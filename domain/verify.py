@@ -6,7 +6,7 @@ orders and cash are added up in decimals. An error in one of the two is not repe
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from fractions import Fraction
@@ -183,11 +183,17 @@ def verify_orders(
     traded: set[SecurityId] = set()
     last_side = Side.SELL
     for order in orders:
-        violations.extend(_order_violations(order, prices, traded, last_side))
-        security_id, last_side = order.security_id, order.side
+        broken = _broken_rules(order, prices, traded, last_side)
+        if broken:
+            violations.extend(
+                Violation(
+                    rule=rule, message=f"order {order} breaks {rule}", security_id=order.security_id
+                )
+                for rule in broken
+            )
+        last_side, security_id, whole, _, notional, _ = order
         traded.add(security_id)
-        quantity, notional = Decimal(order.quantity), order.notional
-        there = reached.get(security_id, _ZERO)
+        quantity, there = Decimal(whole), reached.get(security_id, _ZERO)
         if last_side is buy:
             reached[security_id] = add(there, quantity)
             cash = subtract(cash, notional)
@@ -212,25 +218,21 @@ def _quantity_violations(
             yield Violation(rule="quantities", message=message, security_id=security_id)
 
 
-def _order_violations(
+def _broken_rules(
     order: Order,
     prices: Mapping[SecurityId, Decimal],
     traded: Collection[SecurityId],
     last_side: Side,
-) -> list[Violation]:
-    security_id, quantity, price = order.security_id, order.quantity, order.price
+) -> Sequence[str]:
+    side, security_id, quantity, price, notional, _ = order
     whole = type(quantity) is int and quantity > 0
     broken = (
         not whole,
         price != prices.get(security_id),
-        whole and order.notional != _EXACT.multiply(price, quantity),
+        whole and notional != _EXACT.multiply(price, quantity),
         security_id in traded,
-        last_side is Side.BUY and order.side is Side.SELL,
+        side is not last_side and side is Side.SELL,
     )
-    if not any(broken):
-        return []
-    return [
-        Violation(rule=rule, message=f"order {order} breaks {rule}", security_id=security_id)
-        for rule, is_broken in zip(_ORDER_RULES, broken, strict=True)
-        if is_broken
-    ]
+    if True not in broken:
+        return ()
+    return [rule for rule, is_broken in zip(_ORDER_RULES, broken, strict=True) if is_broken]
