@@ -113,7 +113,7 @@ def build_problem(checked: CheckedPortfolio, policy: Policy, scales: "Scales | N
         security_id: money.multiply(checked.prices[security_id], fraction)
         for security_id, fraction in checked.fractions.items()
     }
-    outside = [security_id for security_id in checked.shares if security_id not in checked.targets]
+    outside = sorted(checked.shares.keys() - checked.targets.keys())
     places = max(
         scales.money_places,
         *(money.places(amount) for amount in (checked.cash, checked.market_value, *kept.values())),

@@ -70,6 +70,8 @@ def verify_quantities(
     value, value_part = checked.market_value.as_integer_ratio()
     # held / part lies between low and high / weight_part x value / value_part: multiplied by every part.
     by_bound, by_held = value * part, value_part * limits.weight_part
+    shared = math.gcd(by_bound, by_held)
+    by_bound, by_held = by_bound // shared, by_held // shared
     violations: list[Violation] = []
     cost = 0
     for security_id, quantity in quantities.items():
@@ -186,9 +188,7 @@ def verify_orders(
         broken = _broken_rules(order, prices, traded, last_side)
         if broken:
             violations.extend(
-                Violation(
-                    rule=rule, message=f"order {order} breaks {rule}", security_id=order.security_id
-                )
+                Violation(rule=rule, message=f"order {order} breaks {rule}", security_id=order.security_id)
                 for rule in broken
             )
         last_side, security_id, whole, _, notional, _ = order
