@@ -122,7 +122,7 @@ def build_problem(checked: CheckedPortfolio, policy: Policy, scales: "Scales | N
     columns = scales.columns(places, outside)
     scale, value = scales.weight_scale, money.to_units(checked.market_value, places)
     shares = checked.shares
-    held = [shares.get(security_id, 0) for security_id in columns.security_ids]
+    held = _integers([shares.get(security_id, 0) for security_id in columns.security_ids])
     budget = value - scales.cash_floor(value, places)
     dtype = int_type(fits_int64=columns.largest(value, held) + float(abs(budget)) < _INT64_SAFE)
     columns = columns.of_type(dtype)
@@ -143,10 +143,17 @@ def build_problem(checked: CheckedPortfolio, policy: Policy, scales: "Scales | N
         target=target,
         lower=lower,
         upper=upper,
-        held=np.array(held, dtype=dtype),
+        held=held.astype(dtype, copy=False),
         min_quantity=np.maximum(-(-lower // columns.fine_price), 0),
         max_quantity=upper // columns.fine_price,
     )
+
+
+def _integers(values: Sequence[int]) -> IntArray:
+    try:
+        return np.array(values, dtype=np.int64)
+    except OverflowError:
+        return np.array(values, dtype=int_type(fits_int64=False))
 
 
 class Scales:
@@ -248,14 +255,14 @@ class Columns:
             weights_as_float=float(sum(sum(each) for each in weights) + scale),
         )
 
-    def largest(self, market_value: int, held: Sequence[int]) -> float:
+    def largest(self, market_value: int, held: IntArray) -> float:
         """No number of a problem of these securities, and none computed from it, is larger.
 
         What is computed is at most a sum over the securities of target, bounds and the value of the shares held,
         of the shares nearest to the target or of those at either end of the window: never more than the bounds
         and two shares, or three where a part of one stays. Floats are good enough to tell: see `_INT64_SAFE`.
         """
-        shares = np.abs(np.array(held, dtype=np.float64)) + _SPARE_SHARES
+        shares = np.abs(held.astype(np.float64)) + _SPARE_SHARES
         return float(self.fine_price_as_float @ shares) + float(market_value) * self.weights_as_float
 
     def of_type(self, dtype: IntType) -> "Columns":

@@ -28,6 +28,7 @@ _ORDER_RULES = ("whole_shares", "price", "notional", "one_order", "sells_first")
 # Numerator and denominator of a number in lowest terms.
 _Ratio: TypeAlias = tuple[int, int]
 _ratio = Decimal.as_integer_ratio
+_Row: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ def verify_quantities(
             for security_id in sorted(expected ^ quantities.keys())
         )
     limits = limits or Limits(checked.targets, checked.prices)
-    part, prices, kept = limits.in_one_part(checked)
+    part, rows, kept = limits.in_one_part(checked)
     value, value_part = checked.market_value.as_integer_ratio()
     # held / part lies between low and high / weight_part x value / value_part: multiplied by every part.
     by_bound, by_held = value * part, value_part * limits.weight_part
@@ -78,15 +79,15 @@ def verify_quantities(
         if type(quantity) is not int or quantity < 0:
             violations.append(_not_whole(security_id, quantity))
             continue
-        held = quantity * prices[security_id] + kept.get(security_id, 0)
+        price, low, high = rows[security_id]
+        held = quantity * price
+        if kept:
+            held += kept.get(security_id, 0)
         cost += held
-        bounds = limits.bounds.get(security_id)
-        if bounds is None:
-            within = quantity == 0
-        else:
-            within = bounds[0] * by_bound <= held * by_held <= bounds[1] * by_bound
-        if not within:
-            violations.append(_outside(checked, security_id, Fraction(held, part)))
+        if not low * by_bound <= held * by_held <= high * by_bound:
+            only_a_fraction = quantity == 0 and security_id not in limits.rows
+            if not only_a_fraction:
+                violations.append(_outside(checked, security_id, Fraction(held, part)))
     floor = max(Fraction(policy.cash_floor) * Fraction(value, value_part), Fraction(policy.cash_floor_amount))
     cash = Fraction(value, value_part) - Fraction(cost, part)
     if cash < floor:
@@ -96,13 +97,13 @@ def verify_quantities(
 
 
 class Limits:
-    """The bounds and prices of a model's securities as rational numbers of common denominators.
+    """The prices and bounds of a model's securities as rational numbers of common denominators.
 
-    ``price`` / ``price_part`` is a price, ``bounds`` / ``weight_part`` the least and greatest weight of a security.
-    Made of the inputs alone, once for every portfolio they hold for.
+    ``rows`` hold a price / ``price_part`` and the least and greatest weight / ``weight_part`` of each security. Made
+    of the inputs alone, once for every portfolio they hold for.
     """
 
-    __slots__ = ("bounds", "price", "price_part", "weight_part")
+    __slots__ = ("price_part", "rows", "weight_part")
 
     def __init__(
         self, targets: Mapping[SecurityId, ModelPosition], prices: Mapping[SecurityId, Decimal]
@@ -111,12 +112,12 @@ class Limits:
             security_id: (_ratio(each.target), _ratio(each.low_drift), _ratio(each.high_drift))
             for security_id, each in targets.items()
         }
-        self.weight_part = math.lcm(*(part for each in weights.values() for _, part in each))
-        self.bounds = {security_id: self._least_and_greatest(each) for security_id, each in weights.items()}
         exact = {security_id: _ratio(prices[security_id]) for security_id in targets}
+        self.weight_part = math.lcm(*(part for each in weights.values() for _, part in each))
         self.price_part = math.lcm(*(part for _, part in exact.values()))
-        self.price = {
-            security_id: count * (self.price_part // part) for security_id, (count, part) in exact.items()
+        self.rows = {
+            security_id: (count * (self.price_part // part), *self._least_and_greatest(weights[security_id]))
+            for security_id, (count, part) in exact.items()
         }
 
     def _least_and_greatest(self, weights: tuple[_Ratio, _Ratio, _Ratio]) -> tuple[int, int]:
@@ -125,24 +126,30 @@ class Limits:
 
     def in_one_part(
         self, checked: CheckedPortfolio
-    ) -> tuple[int, Mapping[SecurityId, int], Mapping[SecurityId, int]]:
-        """A denominator for all that ``checked`` holds; over it, the prices and what the kept fractions are worth."""
+    ) -> tuple[int, Mapping[SecurityId, _Row], Mapping[SecurityId, int]]:
+        """A denominator for all that ``checked`` holds; over it, the rows and what the kept fractions are worth.
+
+        A security outside the model is to be worth 0.
+        """
         outside = {
             security_id: Fraction(checked.prices[security_id])
             for security_id in checked.shares
-            if security_id not in self.price
+            if security_id not in self.rows
         }
         kept = {
             security_id: Fraction(checked.prices[security_id]) * Fraction(fraction)
             for security_id, fraction in checked.fractions.items()
         }
         if not (outside or kept):
-            return self.price_part, self.price, {}
+            return self.price_part, self.rows, {}
         finer = (each.denominator for each in (*outside.values(), *kept.values()))
         part = math.lcm(self.price_part, *finer)
-        prices = {security_id: price * (part // self.price_part) for security_id, price in self.price.items()}
-        prices.update({security_id: int(price * part) for security_id, price in outside.items()})
-        return part, prices, {security_id: int(worth * part) for security_id, worth in kept.items()}
+        times = part // self.price_part
+        rows = {
+            security_id: (price * times, low, high) for security_id, (price, low, high) in self.rows.items()
+        }
+        rows.update({security_id: (int(price * part), 0, 0) for security_id, price in outside.items()})
+        return part, rows, {security_id: int(worth * part) for security_id, worth in kept.items()}
 
 
 def _not_whole(security_id: SecurityId, quantity: object) -> Violation:
