@@ -122,7 +122,8 @@ def build_problem(checked: CheckedPortfolio, policy: Policy, scales: "Scales | N
     columns = scales.columns(places, outside)
     scale, value = scales.weight_scale, money.to_units(checked.market_value, places)
     shares = checked.shares
-    held = _integers([shares.get(security_id, 0) for security_id in columns.security_ids])
+    # Shares have 18 digits at the most (`money.fits`), so they are 64 bits whatever else is not.
+    held = np.array([shares.get(each, 0) for each in columns.security_ids], dtype=np.int64)
     budget = value - scales.cash_floor(value, places)
     dtype = int_type(fits_int64=columns.largest(value, held) + float(abs(budget)) < _INT64_SAFE)
     columns = columns.of_type(dtype)
@@ -147,13 +148,6 @@ def build_problem(checked: CheckedPortfolio, policy: Policy, scales: "Scales | N
         min_quantity=np.maximum(-(-lower // columns.fine_price), 0),
         max_quantity=upper // columns.fine_price,
     )
-
-
-def _integers(values: Sequence[int]) -> IntArray:
-    try:
-        return np.array(values, dtype=np.int64)
-    except OverflowError:
-        return np.array(values, dtype=int_type(fits_int64=False))
 
 
 class Scales:
