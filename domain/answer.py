@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from domain.ids import PortfolioId, SecurityId
 
@@ -31,9 +32,11 @@ class Side(StrEnum):
     SELL = "SELL"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """Buy or sell a whole number of shares. ``notional`` = quantity x price; ``reason`` is a stable word."""
+class Order(NamedTuple):
+    """Buy or sell a whole number of shares. ``notional`` = quantity x price; ``reason`` is a stable word.
+
+    A tuple, as `PositionOutcome`: they are made by the hundred for every portfolio, at a third of the cost.
+    """
 
     side: Side
     security_id: SecurityId
@@ -72,8 +75,7 @@ class Proof:
     bound_by: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionOutcome:
+class PositionOutcome(NamedTuple):
     """One security before and after. ``actual`` is the weight after trading, 4 decimals."""
 
     security_id: SecurityId

@@ -26,8 +26,9 @@ Bounds are rounded up in integers, never down: nothing here depends on a float.
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, zip_longest
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,14 +75,13 @@ def certify(problem: Problem, incumbent: IntArray, *, max_nodes: int = DEFAULT_M
     if excess <= 0 or known == least:
         best = best if known > least else incumbent
         return Certificate(quantity=best, objective=least, lower_bound=least, nodes=0)
-    search = _Search(_pieces(problem, best, excess), excess, known - least, max_nodes)
-    search.run()
+    search = _searched(_Offer.of(problem, best, excess), excess, known - least, max_nodes)
     quantity = incumbent
     chosen = search.chosen
     if chosen is not None:
         quantity = best.copy()
         for piece in chosen:
-            quantity[piece.index] -= piece.count
+            quantity[piece.security] -= piece.shares
     return Certificate(
         quantity=quantity,
         objective=problem.drift(quantity),
@@ -90,49 +90,118 @@ def certify(problem: Problem, incumbent: IntArray, *, max_nodes: int = DEFAULT_M
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """``count`` shares of security ``index``, given up together: ``weight`` raised, ``cost`` of drift added.
+def _searched(offer: "_Offer", excess: int, known: int, max_nodes: int) -> "_Search":
+    """The search over all pieces; nearly always over few of them.
+
+    Where the first shares alone can raise the excess, they are searched alone. Then only so many other shares come
+    to them as an answer that is better than the best of these could hold (`_Offer.in_reach`); nearly always none.
+    """
+    if sum(piece.weight for piece in offer.firsts) < excess:
+        search = _Search(_by_rate([*offer.firsts, *offer.others()]), excess, known, max_nodes)
+        search.run()
+        return search
+    firsts = _by_rate(offer.firsts)
+    search = _Search(firsts, excess, known, max_nodes)
+    search.run()
+    others = offer.in_reach(firsts, excess, search.cost)
+    if not others:
+        return search
+    wider = _Search(_by_rate([*firsts, *others]), excess, search.cost, max_nodes, begun=search)
+    wider.run()
+    return wider
+
+
+class _Piece(NamedTuple):
+    """``shares`` of a security (by its index), given up together: ``weight`` raised, ``cost`` of drift added.
 
     ``unit_weight`` and ``unit_cost`` are those of one share.
     """
 
-    index: int
-    count: int
+    security: int
+    shares: int
     unit_weight: int
     unit_cost: int
+    weight: int
+    cost: int
 
-    @property
-    def weight(self) -> int:
-        return self.count * self.unit_weight
+    @classmethod
+    def of(cls, security: int, shares: int, unit_weight: int, unit_cost: int) -> "_Piece":
+        return cls(security, shares, unit_weight, unit_cost, shares * unit_weight, shares * unit_cost)
 
-    @property
-    def cost(self) -> int:
-        return self.count * self.unit_cost
+    def with_shares(self, shares: int) -> "_Piece":
+        return _Piece.of(self.security, shares, self.unit_weight, self.unit_cost)
 
     def loss_at(self, rate: "_Piece") -> int:
         """Its cost less what its weight costs at the rate of another piece, times that one's unit weight."""
         return self.cost * rate.unit_weight - self.weight * rate.unit_cost
 
 
-def _pieces(problem: Problem, best: IntArray, excess: int) -> list[_Piece]:
-    """All pieces in order of cost per weight; among equals the heavy ones first, so that light ones fill the rest."""
-    scale = problem.weight_scale
-    overshoot = (best * (problem.price * scale) - problem.target).tolist()
-    removable = (best - problem.min_quantity).tolist()
-    pieces = []
-    for index, (price, over, count) in enumerate(
-        zip(problem.price.tolist(), overshoot, removable, strict=True)
-    ):
-        left = min(count, -(-excess // price))
-        if left > 0 and over > 0:
-            pieces.append(_Piece(index, 1, price, price * scale - 2 * over))
-            left -= 1
-        pieces.extend(_Piece(index, part, price, price * scale) for part in _powers(left))
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What can be given up: ``firsts``, a share of each security that was rounded up, and the other shares.
+
+    ``shares`` are (index, price, count) of these; each costs ``scale`` per weight, so that none is cheaper than a
+    first share.
+    """
+
+    firsts: list[_Piece]
+    shares: list[tuple[int, int, int]]
+    scale: int
+
+    @classmethod
+    def of(cls, problem: Problem, best: IntArray, excess: int) -> "_Offer":
+        """Of no security more than what would raise the excess by itself."""
+        scale = problem.weight_scale
+        overshoot = best * (problem.price * scale) - problem.target
+        removable = best - problem.min_quantity
+        firsts: list[_Piece] = []
+        shares: list[tuple[int, int, int]] = []
+        for index in np.flatnonzero(removable > 0).tolist():
+            price, over = int(problem.price[index]), int(overshoot[index])
+            left = min(int(removable[index]), -(-excess // price))
+            if over > 0:
+                firsts.append(_Piece.of(index, 1, price, price * scale - 2 * over))
+                left -= 1
+            if left:
+                shares.append((index, price, left))
+        return cls(firsts, shares, scale)
+
+    def others(self) -> list[_Piece]:
+        """All other shares, bundled."""
+        return _bundled(self.shares, self.scale)
+
+    def in_reach(self, firsts: Sequence[_Piece], excess: int, known: int) -> list[_Piece]:
+        """The other shares that a choice at less than ``known`` could hold, where ``firsts`` suffice for the excess.
+
+        A choice costs at least what the relaxation does, and for everything that it does otherwise the loss at the
+        rate of the break piece. So it can hold no more shares than whose loss alone uses up the gap.
+        """
+        weights = list(accumulate((piece.weight for piece in firsts), initial=0))
+        at = bisect_left(weights, excess) - 1
+        rate = firsts[at]
+        relaxed = sum(piece.cost for piece in firsts[:at])
+        gap = (known - 1 - relaxed) * rate.unit_weight - (excess - weights[at]) * rate.unit_cost
+        loss = self.scale * rate.unit_weight - rate.unit_cost
+        if gap < 0:
+            return []
+        within = [(index, price, min(left, gap // (price * loss))) for index, price, left in self.shares]
+        return _bundled(within, self.scale)
+
+
+def _bundled(shares: Iterable[tuple[int, int, int]], scale: int) -> list[_Piece]:
+    return [
+        _Piece.of(index, part, price, price * scale)
+        for index, price, count in shares
+        for part in _powers(count)
+    ]
+
+
+def _by_rate(pieces: list[_Piece]) -> list[_Piece]:
+    """Pieces in order of cost per weight; among equals the heavy ones first, so that light ones fill the rest."""
     # Two different ratios differ by more than 1 / (product of their weights): this many digits tell all apart.
     digits = 2 * max((piece.unit_weight for piece in pieces), default=1).bit_length()
     return sorted(
-        pieces, key=lambda each: ((each.unit_cost << digits) // each.unit_weight, -each.weight, each.index)
+        pieces, key=lambda each: ((each.unit_cost << digits) // each.unit_weight, -each.weight, each.security)
     )
 
 
@@ -171,10 +240,18 @@ class _Search:
     """Choose pieces (sorted by cost per weight) of total weight >= ``excess`` at a total cost below ``known``.
 
     After `run`, ``chosen`` holds the cheapest such choice (None: there is none, or none was found), and no
-    choice whatever costs less than ``lower_bound``.
+    choice whatever costs less than ``lower_bound``. ``begun`` searched some of these pieces: what it chose stands
+    until something cheaper is found, and its nodes count.
     """
 
-    def __init__(self, pieces: Sequence[_Piece], excess: int, known: int, max_nodes: int) -> None:
+    def __init__(
+        self,
+        pieces: Sequence[_Piece],
+        excess: int,
+        known: int,
+        max_nodes: int,
+        begun: "_Search | None" = None,
+    ) -> None:
         weights = list(accumulate((piece.weight for piece in pieces), initial=0))
         if weights[-1] < excess:
             raise ValueError("no whole shares within their windows keep to the budget")
@@ -186,14 +263,14 @@ class _Search:
         self._best = known
         self._max_nodes = max_nodes
         self._layers: list[_Layer] = []
-        self._found: _Found | list[_Piece] | None = None
+        self._found: _Found | list[_Piece] | None = None if begun is None else begun.chosen
 
         self._break = bisect_left(weights, self._excess) - 1
         self._missing = self._excess - weights[self._break]
         self._cost = sum(piece.cost for piece in pieces[: self._break])
         rate = pieces[self._break]
         self.lower_bound = self._rounded(self._cost - (-self._missing * rate.unit_cost // rate.unit_weight))
-        self.nodes = 0
+        self.nodes: int = 0 if begun is None else begun.nodes
 
     def run(self) -> None:
         """Let the states grow until none is left or there are too many."""
@@ -232,11 +309,16 @@ class _Search:
             if cost < self._best:
                 self._best = cost
                 self._found = choice
-        if sum(piece.count for piece in offered) == sum(piece.count for piece in flat):
+        if sum(piece.shares for piece in offered) == sum(piece.shares for piece in flat):
             total = self._cost * rate.unit_weight + self._missing * rate.unit_cost
             more = [-piece.loss_at(rate) for piece in better]
             least = min([surplus * self._unit * rate.unit_cost, *more])
             self.lower_bound = max(self.lower_bound, self._rounded(-(-(total + least) // rate.unit_weight)))
+
+    @property
+    def cost(self) -> int:
+        """Of the cheapest choice known."""
+        return self._best
 
     @property
     def chosen(self) -> list[_Piece] | None:
@@ -267,7 +349,12 @@ class _Search:
         """
         rate = self._pieces[self._break]
         gap = (self._best - 1 - self._cost) * rate.unit_weight - self._missing * rate.unit_cost
-        doubtful = [index for index, piece in enumerate(self._pieces) if abs(piece.loss_at(rate)) <= gap]
+        per_cost, per_weight = rate.unit_weight, rate.unit_cost
+        doubtful = [
+            index
+            for index, piece in enumerate(self._pieces)
+            if abs(piece.cost * per_cost - piece.weight * per_weight) <= gap
+        ]
         split = bisect_left(doubtful, self._break)
         right, left = doubtful[split:], doubtful[:split][::-1]
         return [index for pair in zip_longest(right, left) for index in pair if index is not None]
@@ -392,8 +479,8 @@ def _set_aside(
     """
     counts: dict[int, int] = {}
     for piece in flat:
-        counts[piece.index] = counts.get(piece.index, 0) + piece.count
-    one_of_each = {piece.index: piece for piece in flat}
+        counts[piece.security] = counts.get(piece.security, 0) + piece.shares
+    one_of_each = {piece.security: piece for piece in flat}
     light_first = sorted(counts, key=lambda each: (one_of_each[each].unit_weight, each))
     greedy: dict[int, int] = {}
     for index in reversed(light_first):
@@ -411,9 +498,9 @@ def _set_aside(
         back = min(greedy[index], part, max(0, bits - missing) // weight)
         missing += back * weight
         if greedy[index] > back:
-            taken.append(replace(share, count=greedy[index] - back))
+            taken.append(share.with_shares(greedy[index] - back))
         offered.extend(
-            replace(share, count=each)
+            share.with_shares(each)
             for each in _powers(min(counts[index] - greedy[index] + back, back + part))
         )
     return taken, offered

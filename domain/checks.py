@@ -1,6 +1,6 @@
 """Is this portfolio fit to be rebalanced? Each doubt follows a named policy; nothing is assumed in silence."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -68,29 +68,58 @@ class StatedValueRange:
             raise Invalid(f"{self.low} to {self.high} is no range for the stated market value")
 
 
+class Market:
+    """A model's positions and a set of prices side by side: made ready once for every portfolio they hold for.
+
+    ``targets`` are the model's positions that have a usable price, ``prices`` those prices, both in order of
+    security id; ``unpriced`` the modelled securities without one. A price that is not a positive number counts as
+    missing.
+    """
+
+    __slots__ = ("_all_prices", "modelled", "prices", "targets", "unpriced")
+
+    def __init__(self, model: InvestmentModel, prices: Mapping[SecurityId, Decimal]) -> None:
+        ordered = sorted(model.positions, key=lambda position: position.security_id)
+        self._all_prices = prices
+        self.modelled: Mapping[SecurityId, ModelPosition] = {each.security_id: each for each in ordered}
+        self.targets = {
+            each.security_id: each for each in ordered if self.price(each.security_id) is not None
+        }
+        self.prices = {security_id: prices[security_id] for security_id in self.targets}
+        self.unpriced = tuple(security_id for security_id in self.modelled if security_id not in self.targets)
+
+    def price(self, security_id: SecurityId) -> Decimal | None:
+        """Its price if that can be used."""
+        price = self._all_prices.get(security_id)
+        return price if price is not None and price.is_finite() and price > 0 else None
+
+    def with_held(
+        self, held: Iterable[SecurityId]
+    ) -> tuple[Mapping[SecurityId, Decimal], Sequence[SecurityId]]:
+        """Prices of all modelled securities and these, and those of them that have none; in order of id."""
+        outside = [security_id for security_id in held if security_id not in self.modelled]
+        if not outside:
+            return self.prices, self.unpriced
+        found = {security_id: self.price(security_id) for security_id in outside}
+        priced = {security_id: price for security_id, price in found.items() if price is not None}
+        unpriced = [security_id for security_id in outside if security_id not in priced]
+        return dict(sorted((self.prices | priced).items())), sorted((*self.unpriced, *unpriced))
+
+
 def check_portfolio(
-    portfolio: Portfolio | None,
-    model: InvestmentModel,
-    prices: Mapping[SecurityId, Decimal],
-    policy: Policy,
-    stated_value: StatedValueRange,
+    portfolio: Portfolio | None, market: Market, policy: Policy, stated_value: StatedValueRange
 ) -> CheckedPortfolio | Unfit:
     """Apply every input check, in a fixed order, reporting all faults of the first kind that is found wrong.
 
     The order: no balance at all, prices, fractions, shorts, cash, market value, the source's own market value.
     Sold-out positions (quantity 0) are as good as absent; a security cannot be there twice (`Portfolio`).
-    A price that is not a positive number counts as missing. Faults are named in order of security id.
+    Faults are named in order of security id.
     """
-    if portfolio is None or not (portfolio.cash or portfolio.held()):
+    held = {} if portfolio is None else portfolio.held()
+    if portfolio is None or not (portfolio.cash or held):
         return Unfit(outcome=Outcome.NO_TRADE, reason=EMPTY, market_value=Decimal(0))
 
-    held = portfolio.held()
-    modelled = {position.security_id: position for position in model.positions}
-    securities = sorted(held.keys() | modelled.keys())
-    known = {
-        security_id: prices[security_id] for security_id in securities if _has_price(security_id, prices)
-    }
-    unpriced = [security_id for security_id in securities if security_id not in known]
+    known, unpriced = market.with_held(held)
     if unpriced and policy.missing_price is MissingPrice.REJECT:
         return _rejected(MISSING_PRICE, [_missing_price(security_id, held) for security_id in unpriced])
 
@@ -99,8 +128,7 @@ def check_portfolio(
     market_value = money.add_products(
         portfolio.cash, ((known[security_id], quantity) for security_id, quantity in holdings.items())
     )
-    split = {security_id: money.split_whole(quantity) for security_id, quantity in holdings.items()}
-    fractions = {security_id: fraction for security_id, (_, fraction) in split.items() if fraction}
+    shares, fractions = _whole_and_rest(holdings)
     unfit = (
         _check_fractions(fractions, holdings, policy, market_value)
         or _check_shorts(holdings, known, policy, market_value)
@@ -115,17 +143,24 @@ def check_portfolio(
         portfolio_id=portfolio.portfolio_id,
         cash=portfolio.cash,
         market_value=market_value,
-        shares={security_id: whole for security_id, (whole, _) in split.items()},
+        shares=shares,
         fractions=fractions,
-        targets={security_id: modelled[security_id] for security_id in known if security_id in modelled},
+        targets=market.targets,
         prices=known,
         notes=notes,
     )
 
 
-def _has_price(security_id: SecurityId, prices: Mapping[SecurityId, Decimal]) -> bool:
-    price = prices.get(security_id)
-    return price is not None and price.is_finite() and price > 0
+def _whole_and_rest(
+    holdings: Mapping[SecurityId, Decimal],
+) -> tuple[dict[SecurityId, int], dict[SecurityId, Decimal]]:
+    """Whole shares of every holding, and the rest where there is one."""
+    shares = {security_id: int(quantity) for security_id, quantity in holdings.items()}
+    fractions = {}
+    for security_id, quantity in holdings.items():
+        if shares[security_id] != quantity:
+            shares[security_id], fractions[security_id] = money.split_whole(quantity)
+    return shares, fractions
 
 
 def _rejected(reason: str, conflicts: Iterable[Conflict], market_value: Decimal | None = None) -> Unfit:

@@ -24,6 +24,7 @@ from decimal import (
     InvalidOperation,
     Overflow,
 )
+from functools import lru_cache
 
 from domain.errors import Invalid
 
@@ -135,9 +136,9 @@ def total(values: Iterable[Decimal]) -> Decimal:
 
 def add_products(start: Decimal, factors: Iterable[tuple[Decimal, Decimal]]) -> Decimal:
     """``start`` plus the sum of the products, exact."""
-    result = start
+    result, add_product = start, _EXACT.fma
     for left, right in factors:
-        result = _EXACT.fma(left, right, result)
+        result = add_product(left, right, result)
     return result
 
 
@@ -210,7 +211,24 @@ def weight4(numerator: Decimal | int, denominator: Decimal | int) -> Decimal:
     Raises:
         ZeroDivisionError: ``denominator`` is 0.
     """
-    return _EXACT.scaleb(Decimal(_rounded_ratio(numerator, denominator, 10**4)), -4)
+    return _ten_thousandths(_rounded_ratio(numerator, denominator, 10**4))
+
+
+def weights4(numerators: Iterable[int], denominator: int) -> list[Decimal]:
+    """`weight4` of each of them by the same whole, which is above 0."""
+    weights = []
+    for numerator in numerators:
+        count, rest = divmod(10**4 * numerator, denominator)
+        twice = 2 * rest
+        if twice > denominator or (twice == denominator and count % 2 == 1):
+            count += 1
+        weights.append(_ten_thousandths(count))
+    return weights
+
+
+@lru_cache(maxsize=2**15)  # weights of 0 to 1 are 10,001 numbers
+def _ten_thousandths(count: int) -> Decimal:
+    return _EXACT.scaleb(Decimal(count), -4)
 
 
 def percent(part: Decimal | int, whole: Decimal | int = 1) -> str:
@@ -248,6 +266,9 @@ def plain(value: Decimal) -> str:
     Raises:
         Invalid: not finite, or out of all proportion.
     """
+    text = str(value)
+    if len(text) <= _MAX_TEXT and text.replace(".", "", 1).isdecimal():
+        return text  # as nearly all are
     try:
         tame = _EXACT.plus(value)  # refuses exponents that would print for ever
     except ArithmeticError:

@@ -21,21 +21,14 @@ def orders_between(checked: CheckedPortfolio, problem: Problem, after: IntArray)
     for security_id, shares, above in zip(problem.security_ids, change, is_above, strict=True):
         if shares == 0:
             continue
-        price = checked.prices[security_id]
-        side = Side.BUY if shares > 0 else Side.SELL
-        if security_id not in checked.targets:
-            reason = NOT_IN_MODEL
-        elif side is Side.BUY:
-            reason = BELOW_TARGET
+        price, quantity = checked.prices[security_id], abs(shares)
+        notional = money.multiply(price, quantity)
+        modelled = security_id in checked.targets
+        if shares > 0:
+            reason = BELOW_TARGET if modelled else NOT_IN_MODEL
+            buys.append(Order(Side.BUY, security_id, quantity, price, notional, reason))
         else:
-            reason = ABOVE_TARGET if above else CASH_FLOOR
-        order = Order(
-            side=side,
-            security_id=security_id,
-            quantity=abs(shares),
-            price=price,
-            notional=money.multiply(price, abs(shares)),
-            reason=reason,
-        )
-        (buys if side is Side.BUY else sells).append(order)
+            because = ABOVE_TARGET if above else CASH_FLOOR
+            reason = because if modelled else NOT_IN_MODEL
+            sells.append(Order(Side.SELL, security_id, quantity, price, notional, reason))
     return (*sells, *buys)

@@ -8,8 +8,8 @@ Everything is scaled to one common denominator so that no rounding happens anywh
 are then whole numbers of the same unit, called fine units here.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TypeAlias, cast
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from domain import money
 from domain.checks import CheckedPortfolio
 from domain.ids import SecurityId
+from domain.model import ModelPosition
 from domain.policy import Policy
 
 # int64 where every product is sure to fit, Python integers (dtype object) otherwise: the same code runs on both,
@@ -34,6 +35,7 @@ def int_type(*, fits_int64: bool) -> IntType:
 
 # The estimate of the largest number is made in floats, good to far better than the factor 2 between this and 2^62.
 _INT64_SAFE = 2.0**61
+_SPARE_SHARES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,83 +97,104 @@ class SolverAnswer:
     status: str
 
 
-def build_problem(checked: CheckedPortfolio, policy: Policy) -> Problem:
+def build_problem(checked: CheckedPortfolio, policy: Policy, scales: "Scales | None" = None) -> Problem:
     """Scale a checked portfolio to integers, every held or modelled security once, in order of id.
 
     A holding outside the model has target and bounds 0: all whole shares of it go. What stays of it under
     ``keep_fraction`` is outside anybody's reach, so it does not break the bound; it counts as drift.
+
+    Args:
+        checked: the portfolio.
+        policy: for the cash floor.
+        scales: those of ``checked``'s own targets and prices, if a whole job keeps them; made anew otherwise.
     """
-    ids = tuple(sorted(checked.shares.keys() | checked.targets.keys()))
-    prices = [checked.prices[security_id] for security_id in ids]
-    places = _money_places(checked, policy, prices)
-    weights = _ModelWeights.of(checked)
-    scale = weights.scale
-    value = money.to_units(checked.market_value, places)
-
-    price = [money.to_units(each, places) for each in prices]
-    held = [checked.shares.get(security_id, 0) for security_id in ids]
-    target, lower, upper = weights.in_money(ids, value)
-    budget = value - _cash_floor(value, places, policy)
-    for index, kept in _kept_fractions(checked, ids, places):
-        outside_model = ids[index] not in checked.targets
-        target[index] -= kept * scale
-        lower[index] -= kept * scale
-        upper[index] = 0 if outside_model else upper[index] - kept * scale
-        budget -= kept
-
-    arrays = _Arrays(
-        scale=scale, price=price, held=held, others=(target, lower, upper, [value * scale, budget])
+    scales = scales or Scales(checked.targets, checked.prices, policy)
+    kept = {
+        security_id: money.multiply(checked.prices[security_id], fraction)
+        for security_id, fraction in checked.fractions.items()
+    }
+    outside = sorted(checked.shares.keys() - checked.targets.keys())
+    places = max(
+        scales.money_places,
+        *(money.places(amount) for amount in (checked.cash, checked.market_value, *kept.values())),
+        *(money.places(checked.prices[security_id]) for security_id in outside),
     )
-    price_array, lower_array, upper_array = arrays.of(price), arrays.of(lower), arrays.of(upper)
-    fine_price = price_array * scale
+    columns = scales.columns(places, outside)
+    scale, value = scales.weight_scale, money.to_units(checked.market_value, places)
+    shares = checked.shares
+    # Shares have 18 digits at the most (`money.fits`), so they are 64 bits whatever else is not.
+    held = np.array([shares.get(each, 0) for each in columns.security_ids], dtype=np.int64)
+    budget = value - scales.cash_floor(value, places)
+    dtype = int_type(fits_int64=columns.largest(value, held) + float(abs(budget)) < _INT64_SAFE)
+    columns = columns.of_type(dtype)
+    target, lower, upper = value * columns.target, value * columns.lower, value * columns.upper
+    for security_id, amount in kept.items():
+        index, units = columns.security_ids.index(security_id), money.to_units(amount, places)
+        target[index] -= units * scale
+        lower[index] -= units * scale
+        upper[index] = upper[index] - units * scale if security_id in checked.targets else 0
+        budget -= units
     return Problem(
-        security_ids=ids,
+        security_ids=columns.security_ids,
         money_places=places,
         weight_scale=scale,
         market_value=value,
         budget=budget,
-        price=price_array,
-        target=arrays.of(target),
-        lower=lower_array,
-        upper=upper_array,
-        held=arrays.of(held),
-        min_quantity=np.maximum(-(-lower_array // fine_price), 0),
-        max_quantity=upper_array // fine_price,
+        price=columns.price,
+        target=target,
+        lower=lower,
+        upper=upper,
+        held=held.astype(dtype, copy=False),
+        min_quantity=np.maximum(-(-lower // columns.fine_price), 0),
+        max_quantity=upper // columns.fine_price,
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ModelWeights:
-    """Target, target - low drift (not below 0) and target + high drift of every modelled security, x ``scale``."""
+class Scales:
+    """The numbers of a model and a market as integers: made once, kept for every portfolio they hold for.
 
-    scale: int
-    by_security: dict[SecurityId, tuple[int, int, int]]
+    Weights are in units of 1 / ``weight_scale``. ``money_places`` suffice for every modelled price and the floor's
+    amount; a portfolio may need more (`columns`).
+    """
 
-    @classmethod
-    def of(cls, checked: CheckedPortfolio) -> "_ModelWeights":
-        positions = checked.targets.values()
+    def __init__(
+        self,
+        targets: Mapping[SecurityId, ModelPosition],
+        prices: Mapping[SecurityId, Decimal],
+        policy: Policy,
+    ) -> None:
+        positions = targets.values()
         places = _finest(
             weight for each in positions for weight in (each.target, each.low_drift, each.high_drift)
         )
-        by_security = {}
-        for each in positions:
-            target = money.to_units(each.target, places)
-            low = money.to_units(each.low_drift, places)
-            high = money.to_units(each.high_drift, places)
-            by_security[each.security_id] = (target, max(0, target - low), target + high)
-        return cls(scale=10**places, by_security=by_security)
+        self.weight_scale = 10**places
+        self.money_places = _finest((policy.cash_floor_amount, *(prices[each] for each in targets)))
+        self._weights = {security_id: _weights(each, places) for security_id, each in targets.items()}
+        self._modelled = tuple(sorted(targets))
+        self._prices = prices
+        self._floor_amount = policy.cash_floor_amount
+        floor_places = _finest([policy.cash_floor])
+        self._floor_scale = 10**floor_places
+        self._floor_weight = money.to_units(policy.cash_floor, floor_places)
+        self._modelled_columns: dict[int, Columns] = {}
 
-    def in_money(
-        self, ids: tuple[SecurityId, ...], market_value: int
-    ) -> tuple[list[int], list[int], list[int]]:
-        """Target, lower and upper bound of each security in fine units; 0 outside the model."""
-        outside = (0, 0, 0)
-        rows = [self.by_security.get(security_id, outside) for security_id in ids]
-        return (
-            [market_value * target for target, _, _ in rows],
-            [market_value * lower for _, lower, _ in rows],
-            [market_value * upper for _, _, upper in rows],
-        )
+    def columns(self, places: int, outside: Sequence[SecurityId]) -> "Columns":
+        """Prices in units of 10^-places and weights of the modelled securities and those held ``outside``."""
+        if outside:
+            return self._columns(tuple(sorted((*self._modelled, *outside))), places)
+        if places not in self._modelled_columns:
+            self._modelled_columns[places] = self._columns(self._modelled, places)
+        return self._modelled_columns[places]
+
+    def cash_floor(self, market_value: int, places: int) -> int:
+        """The larger of the two floors in money units, rounded up: spending is whole units, so nothing is lost."""
+        by_weight: int = -(-market_value * self._floor_weight // self._floor_scale)
+        return max(by_weight, money.to_units(self._floor_amount, places))
+
+    def _columns(self, security_ids: tuple[SecurityId, ...], places: int) -> "Columns":
+        price = [money.to_units(self._prices[security_id], places) for security_id in security_ids]
+        weights = [self._weights.get(security_id, (0, 0, 0)) for security_id in security_ids]
+        return Columns.of(security_ids, self.weight_scale, price, weights)
 
 
 def _finest(values: Iterable[Decimal]) -> int:
@@ -180,55 +203,65 @@ def _finest(values: Iterable[Decimal]) -> int:
     return max(0, -int(exponent))
 
 
-def _money_places(checked: CheckedPortfolio, policy: Policy, prices: list[Decimal]) -> int:
-    whole = _finest([checked.cash, checked.market_value, policy.cash_floor_amount, *prices])
-    kept = _finest(
-        money.multiply(checked.prices[security_id], fraction)
-        for security_id, fraction in checked.fractions.items()
-    )
-    return max(whole, kept)
+def _weights(position: ModelPosition, places: int) -> tuple[int, int, int]:
+    """Target, target - low drift (not below 0) and target + high drift, x 10^places."""
+    target = money.to_units(position.target, places)
+    low, high = money.to_units(position.low_drift, places), money.to_units(position.high_drift, places)
+    return target, max(0, target - low), target + high
 
 
-def _cash_floor(market_value: int, places: int, policy: Policy) -> int:
-    """The larger of the two floors in money units, rounded up: spending is whole units, so nothing is lost."""
-    weight_places = _finest([policy.cash_floor])
-    by_weight: int = -(-market_value * money.to_units(policy.cash_floor, weight_places) // 10**weight_places)
-    return max(by_weight, money.to_units(policy.cash_floor_amount, places))
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Columns:
+    """Of some securities, an entry each: price (money units), price x weight scale, and the three weights, scaled."""
 
+    security_ids: tuple[SecurityId, ...]
+    price: IntArray
+    fine_price: IntArray
+    target: IntArray
+    lower: IntArray
+    upper: IntArray
+    fine_price_as_float: NDArray[np.float64]
+    weights_as_float: float
 
-def _kept_fractions(
-    checked: CheckedPortfolio, ids: tuple[SecurityId, ...], places: int
-) -> list[tuple[int, int]]:
-    """(index, value in money units) of every part of a share that stays."""
-    if not checked.fractions:
-        return []
-    index_of = {security_id: index for index, security_id in enumerate(ids)}
-    return [
-        (
-            index_of[security_id],
-            money.to_units(money.multiply(checked.prices[security_id], fraction), places),
+    @classmethod
+    def of(
+        cls,
+        security_ids: tuple[SecurityId, ...],
+        scale: int,
+        price: Sequence[int],
+        weights: Sequence[tuple[int, int, int]],
+    ) -> "Columns":
+        """Numbers and columns of one length; ``scale`` is the whole that the weights are parts of."""
+        as_float = np.array(price, dtype=np.float64) * float(scale)
+        dtype = int_type(fits_int64=float(as_float.max(initial=0.0)) < _INT64_SAFE)
+        prices = np.array(price, dtype=dtype)
+        target, lower, upper = (
+            np.array([each[column] for each in weights], dtype=dtype) for column in range(3)
         )
-        for security_id, fraction in checked.fractions.items()
-    ]
+        return cls(
+            security_ids=security_ids,
+            price=prices,
+            fine_price=prices * scale,
+            target=target,
+            lower=lower,
+            upper=upper,
+            fine_price_as_float=as_float,
+            weights_as_float=float(sum(sum(each) for each in weights) + scale),
+        )
 
+    def largest(self, market_value: int, held: IntArray) -> float:
+        """No number of a problem of these securities, and none computed from it, is larger.
 
-class _Arrays:
-    """Makes every array of one problem of the same kind: int64 if nothing computed from them can overflow.
+        What is computed is at most a sum over the securities of target, bounds and the value of the shares held,
+        of the shares nearest to the target or of those at either end of the window: never more than the bounds
+        and two shares, or three where a part of one stays. Floats are good enough to tell: see `_INT64_SAFE`.
+        """
+        shares = np.abs(held.astype(np.float64)) + _SPARE_SHARES
+        return float(self.fine_price_as_float @ shares) + float(market_value) * self.weights_as_float
 
-    What is computed is at most a sum over the securities of target, bounds and the value of the shares held,
-    of the shares nearest to the target or of those at either end of the window: never more than the bounds
-    and two shares. Floats are good enough to tell: see `_INT64_SAFE`.
-    """
-
-    __slots__ = ("_dtype",)
-
-    def __init__(self, *, scale: int, price: list[int], held: list[int], others: Iterable[list[int]]) -> None:
-        prices = np.array(price, dtype=np.float64) * float(scale)
-        shares = np.abs(np.array(held, dtype=np.float64)) + 4
-        largest = float(prices @ shares)
-        for each in others:
-            largest += float(np.abs(np.array(each, dtype=np.float64)).sum())
-        self._dtype = int_type(fits_int64=largest < _INT64_SAFE)
-
-    def of(self, values: list[int]) -> IntArray:
-        return np.array(values, dtype=self._dtype)
+    def of_type(self, dtype: IntType) -> "Columns":
+        """The same numbers, in arrays of another kind."""
+        if self.price.dtype == dtype:
+            return self
+        names = ("price", "fine_price", "target", "lower", "upper")
+        return replace(self, **{name: getattr(self, name).astype(dtype) for name in names})

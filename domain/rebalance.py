@@ -6,13 +6,15 @@ The ladder, every rung proved:
 2. Securities of which no whole share fits the bounds, and a cash floor that leaves less than the bounds demand:
    decided in integers, so ``infeasible`` is never an opinion of a solver.
 3. The best whole shares of each security on its own (`closed_form`). If the cash suffices, that is the optimum.
-4. Otherwise the solver, whose answer is only a proposal: rounded, moved into the windows and held against the cash
-   row in integers. Then `cash_bound` proves that nothing is better, or finds what is, or says how much better
-   anything could be.
-   A present holding that is as good as the answer is kept, so that solving an answer again trades nothing.
-5. The answer and its orders are verified against the inputs by code that shares nothing with all this.
+4. Otherwise the exact search (`cash_bound`), from the present holding or the least the windows allow. Nearly always
+   it finds the optimum and proves it.
+5. Where it ends without a proof, the solver, whose answer is only a proposal: rounded, moved into the windows and
+   held against the cash row in integers. If it is better, the search goes on from there; what is proved is said.
+6. A present holding that is as good as the answer is kept, so that solving an answer again trades nothing.
+7. The answer and its orders are verified against the inputs by code that shares nothing with all this.
 """
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -34,12 +36,13 @@ from domain.checks import CheckedPortfolio, StatedValueRange, Unfit, check_portf
 from domain.closed_form import cash_shortfall, impossible_securities, nearest_quantities
 from domain.errors import SolverFailed
 from domain.ids import PortfolioId, SecurityId
-from domain.model import InvestmentModel
+from domain.model import InvestmentModel, ModelPosition
 from domain.orders import orders_between
 from domain.policy import Policy
 from domain.portfolio import Portfolio
 from domain.ports import Solver
 from domain.problem import IntArray, Problem, build_problem
+from domain.terms import Terms
 from domain.verify import verify_orders, verify_quantities
 
 __all__ = [
@@ -52,7 +55,10 @@ __all__ = [
     "Proof",
     "Rebalance",
     "Side",
+    "Solution",
+    "decide",
     "rebalance",
+    "solve",
 ]
 
 REBALANCED = "rebalanced"
@@ -67,6 +73,8 @@ EXACT = "exact"
 OWN = "trimtab"
 
 _ZERO = Decimal(0)
+_STATED_VALUE = StatedValueRange()
+_OUTSIDE = ModelPosition(security_id=SecurityId(""), target=_ZERO, low_drift=_ZERO, high_drift=_ZERO)
 
 # A float answer may overdraw by its tolerance: 2 of 1,566 random problems did, by 0.0002 at the most. Once tightened
 # by that, it does not do so again.
@@ -84,37 +92,47 @@ def rebalance(
     solver: Solver,
     stated_value: StatedValueRange | None = None,
 ) -> Rebalance:
+    """Decide one portfolio by itself; see `decide`. ``prices``: of every held and modelled security, at least."""
+    return decide(portfolio_id, portfolio, Terms.of(model, prices, policy), solver, stated_value)
+
+
+def decide(
+    portfolio_id: PortfolioId,
+    portfolio: Portfolio | None,
+    terms: Terms,
+    solver: Solver,
+    stated_value: StatedValueRange | None = None,
+) -> Rebalance:
     """Decide one portfolio. The same inputs give the same answer, in whatever order they come.
 
     Args:
         portfolio_id: whose answer it is, also where there is no balance at all (``portfolio`` None).
         portfolio: cash and positions as the source states them.
-        model: targets and bounds.
-        prices: of every held and modelled security, at least.
-        policy: the one that counts for this job (the model's own with the request's changes).
-        solver: asked only if the cash row binds.
+        terms: the model, the policy that counts for this job (the model's own with the request's changes) and the
+            prices; one for all portfolios of a job.
+        solver: asked only if the cash row binds and the exact search ends without a proof.
         stated_value: how far the source's own market value may be from the computed one.
 
     Raises:
         SolverTimeout: the time limit passed without any answer.
         SolverFailed: the solver gave nothing that can be used, or an answer did not pass the verification.
     """
-    checked = check_portfolio(portfolio, model, prices, policy, stated_value or StatedValueRange())
+    checked = check_portfolio(portfolio, terms.market, terms.policy, stated_value or _STATED_VALUE)
     if isinstance(checked, Unfit):
         return _unfit(portfolio_id, portfolio, checked)
-    problem = build_problem(checked, policy)
+    problem = build_problem(checked, terms.policy, terms.scales)
     in_the_way = _conflicts(problem)
     if in_the_way:
         return _infeasible(checked, problem, in_the_way)
-    solution = _solve(problem, solver)
-    return _verified(checked, policy, _answer(checked, problem, solution))
+    solution = solve(problem, solver)
+    return _verified(checked, terms, _answer(checked, problem, solution))
 
 
 # ------------------------------------------------------------------------------------------------ solving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Solution:
+class Solution:
     """Whole shares that the problem allows, their drift and what no answer can go below (fine units)."""
 
     quantity: IntArray
@@ -124,24 +142,37 @@ class _Solution:
     solver: str
 
 
-def _solve(problem: Problem, solver: Solver) -> _Solution:
+def solve(problem: Problem, solver: Solver) -> Solution:
     """The best answer to a problem that has one."""
     nearest = nearest_quantities(problem)
     if problem.spend(nearest) <= problem.budget:
         drift = problem.drift(nearest)
-        return _Solution(quantity=nearest, objective=drift, lower_bound=drift, method=CLOSED_FORM, solver=OWN)
+        return Solution(quantity=nearest, objective=drift, lower_bound=drift, method=CLOSED_FORM, solver=OWN)
+    certificate = _certified(problem, _best_of(problem, problem.held, problem.min_quantity))
+    if certificate.optimal:
+        return _solution(certificate, CASH_BOUND, OWN)
     proposal = _proposal(problem, solver)
-    answers = [problem.held, proposal, problem.min_quantity]
-    start = min((each for each in answers if each is not None and problem.allows(each)), key=problem.drift)
-    certificate = _certified(problem, start)
-    found_by_solver = proposal is not None and problem.drift(proposal) == certificate.objective
-    return _Solution(
+    if proposal is None or problem.drift(proposal) >= certificate.objective:
+        return _solution(certificate, CASH_BOUND, OWN)
+    better = _certified(problem, proposal)
+    if better.quantity is proposal:
+        return _solution(better, CVXPY, solver.name)
+    return _solution(better, CASH_BOUND, OWN)
+
+
+def _solution(certificate: Certificate, method: str, solver: str) -> Solution:
+    return Solution(
         quantity=certificate.quantity,
         objective=certificate.objective,
         lower_bound=certificate.lower_bound,
-        method=CVXPY if found_by_solver else CASH_BOUND,
-        solver=solver.name if found_by_solver else OWN,
+        method=method,
+        solver=solver,
     )
+
+
+def _best_of(problem: Problem, *answers: IntArray) -> IntArray:
+    """The first of the best among those that the problem allows; the least of the windows is always one."""
+    return min((each for each in answers if problem.allows(each)), key=problem.drift)
 
 
 def _certified(problem: Problem, start: IntArray) -> Certificate:
@@ -228,7 +259,7 @@ def _infeasible(checked: CheckedPortfolio, problem: Problem, in_the_way: tuple[C
     )
 
 
-def _answer(checked: CheckedPortfolio, problem: Problem, solution: _Solution) -> Rebalance:
+def _answer(checked: CheckedPortfolio, problem: Problem, solution: Solution) -> Rebalance:
     orders = orders_between(checked, problem, solution.quantity)
     spent = problem.spend(solution.quantity) - problem.spend(problem.held)
     objective = money.from_units(solution.objective, problem.fine_places)
@@ -257,33 +288,43 @@ def _answer(checked: CheckedPortfolio, problem: Problem, solution: _Solution) ->
 
 
 def _positions(checked: CheckedPortfolio, problem: Problem, after: IntArray) -> tuple[PositionOutcome, ...]:
-    return tuple(
-        _position(checked, security_id, shares)
-        for security_id, shares in zip(problem.security_ids, after.tolist(), strict=True)
+    """Column by column: there are many of them for every portfolio."""
+    shares = after.tolist()
+    worth = map(operator.mul, problem.price.tolist(), shares)
+    modelled = [checked.targets.get(security_id, _OUTSIDE) for security_id in problem.security_ids]
+    columns = zip(
+        problem.security_ids,
+        [checked.prices[security_id] for security_id in problem.security_ids],
+        map(Decimal, problem.held.tolist()),
+        map(Decimal, shares),
+        [each.target for each in modelled],
+        [each.low_drift for each in modelled],
+        [each.high_drift for each in modelled],
+        money.weights4(worth, problem.market_value),
+        strict=True,
     )
+    if not checked.fractions:
+        return tuple(map(PositionOutcome._make, columns))
+    return tuple(_with_fraction(checked, each) for each in map(PositionOutcome._make, columns))
 
 
-def _position(checked: CheckedPortfolio, security_id: SecurityId, shares: int) -> PositionOutcome:
-    price = checked.prices[security_id]
-    fraction = checked.fractions.get(security_id, _ZERO)
-    adjusted = money.add(Decimal(shares), fraction)
-    modelled = checked.targets.get(security_id)
-    return PositionOutcome(
-        security_id=security_id,
-        price=price,
-        original_quantity=money.add(Decimal(checked.shares.get(security_id, 0)), fraction),
+def _with_fraction(checked: CheckedPortfolio, whole: PositionOutcome) -> PositionOutcome:
+    """The position with the part of a share that stays."""
+    fraction = checked.fractions.get(whole.security_id)
+    if fraction is None:
+        return whole
+    adjusted = money.add(whole.adjusted_quantity, fraction)
+    return whole._replace(
+        original_quantity=money.add(whole.original_quantity, fraction),
         adjusted_quantity=adjusted,
-        target=modelled.target if modelled else _ZERO,
-        low_drift=modelled.low_drift if modelled else _ZERO,
-        high_drift=modelled.high_drift if modelled else _ZERO,
-        actual=money.weight4(money.multiply(price, adjusted), checked.market_value),
+        actual=money.weight4(money.multiply(whole.price, adjusted), checked.market_value),
     )
 
 
 # ------------------------------------------------------------------------------------------------ verifying
 
 
-def _verified(checked: CheckedPortfolio, policy: Policy, answer: Rebalance) -> Rebalance:
+def _verified(checked: CheckedPortfolio, terms: Terms, answer: Rebalance) -> Rebalance:
     """The answer, if its orders stand up to a verification that knows nothing of how they were found.
 
     Raises:
@@ -292,7 +333,7 @@ def _verified(checked: CheckedPortfolio, policy: Policy, answer: Rebalance) -> R
     shares = dict.fromkeys(checked.targets, 0) | dict(checked.shares)
     for order in answer.orders:
         shares[order.security_id] += order.quantity if order.side is Side.BUY else -order.quantity
-    violations = verify_quantities(checked, policy, shares) + verify_orders(
+    violations = verify_quantities(checked, terms.policy, shares, terms.limits) + verify_orders(
         cash_before=checked.cash,
         cash_after=checked.cash if answer.cash_after is None else answer.cash_after,
         before={each.security_id: each.original_quantity for each in answer.positions},

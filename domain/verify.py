@@ -1,21 +1,34 @@
-"""Is this answer right? Recomputed from the inputs in exact decimals, by code that shares nothing with a solver.
+"""Is this answer right? Recomputed from the inputs in exact numbers, by code that shares nothing with a solver.
 
-Nothing here knows of `domain.problem`: not its integers, not its windows, not its arithmetic. An error in one of
-the two is not repeated by the other.
+Nothing here knows of `domain.problem`: not its scales, not its windows, not its arithmetic. There everything is
+decimal places and arrays, here it is rational numbers and plain integers over denominators of their own (`Limits`);
+orders and cash are added up in decimals. An error in one of the two is not repeated by the other.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from fractions import Fraction
+from typing import TypeAlias
 
 from domain.answer import Order, Side
 from domain.checks import CheckedPortfolio
 from domain.ids import SecurityId
+from domain.model import ModelPosition
 from domain.policy import Policy
 
 # Wide enough for every product of bounded inputs; if it ever were not, Inexact is raised and nothing is published.
 _EXACT = Context(prec=200, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 _ZERO = Decimal(0)
+
+_ORDER_RULES = ("whole_shares", "price", "notional", "one_order", "sells_first")
+
+
+# Numerator and denominator of a number in lowest terms.
+_Ratio: TypeAlias = tuple[int, int]
+_ratio = Decimal.as_integer_ratio
+_Row: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,46 +41,115 @@ class Violation:
 
 
 def verify_quantities(
-    checked: CheckedPortfolio, policy: Policy, quantities: Mapping[SecurityId, int]
+    checked: CheckedPortfolio,
+    policy: Policy,
+    quantities: Mapping[SecurityId, int],
+    limits: "Limits | None" = None,
 ) -> tuple[Violation, ...]:
     """What is wrong with holding these whole shares (beside the fractions that stay); empty if nothing is.
 
     Every held or modelled security must be there, none else; whole shares, none short; the value of each
     position within its bounds; and what they cost together must leave the cash floor. A holding outside the
     model must be gone, but for a fraction that cannot be traded.
+
+    Args:
+        checked: the portfolio.
+        policy: for the cash floor.
+        quantities: whole shares by security.
+        limits: those of ``checked``'s own targets, if a whole job keeps them; made anew otherwise.
     """
     expected = checked.shares.keys() | checked.targets.keys()
-    violations = [
-        Violation(
-            rule="securities", message=f"{security_id} is not what was asked for", security_id=security_id
+    if expected != quantities.keys():
+        return tuple(
+            Violation(
+                rule="securities", message=f"{security_id} is not what was asked for", security_id=security_id
+            )
+            for security_id in sorted(expected ^ quantities.keys())
         )
-        for security_id in sorted(expected ^ quantities.keys())
-    ]
-    if violations:
-        return tuple(violations)
-    add, multiply, value = _EXACT.add, _EXACT.multiply, checked.market_value
-    cost = _ZERO
+    limits = limits or Limits(checked.targets, checked.prices)
+    part, rows, kept = limits.in_one_part(checked)
+    value, value_part = checked.market_value.as_integer_ratio()
+    # held / part lies between low and high / weight_part x value / value_part: multiplied by every part.
+    by_bound, by_held = value * part, value_part * limits.weight_part
+    shared = math.gcd(by_bound, by_held)
+    by_bound, by_held = by_bound // shared, by_held // shared
+    violations: list[Violation] = []
+    cost = 0
     for security_id, quantity in quantities.items():
         if type(quantity) is not int or quantity < 0:
             violations.append(_not_whole(security_id, quantity))
             continue
-        price = checked.prices[security_id]
-        held = multiply(price, add(checked.fractions.get(security_id, _ZERO), quantity))
-        cost = add(cost, held)
-        position = checked.targets.get(security_id)
-        if position is None:
-            if quantity:
-                violations.append(_outside(security_id, held, _ZERO, _ZERO))
-            continue
-        low = multiply(value, _EXACT.subtract(position.target, position.low_drift))
-        high = multiply(value, add(position.target, position.high_drift))
-        if not low <= held <= high:
-            violations.append(_outside(security_id, held, low, high))
-    cash = _EXACT.subtract(value, cost)
-    floor = max(multiply(value, policy.cash_floor), policy.cash_floor_amount)
+        price, low, high = rows[security_id]
+        held = quantity * price
+        if kept:
+            held += kept.get(security_id, 0)
+        cost += held
+        if not low * by_bound <= held * by_held <= high * by_bound:
+            only_a_fraction = quantity == 0 and security_id not in limits.rows
+            if not only_a_fraction:
+                violations.append(_outside(checked, security_id, Fraction(held, part)))
+    floor = max(Fraction(policy.cash_floor) * Fraction(value, value_part), Fraction(policy.cash_floor_amount))
+    cash = Fraction(value, value_part) - Fraction(cost, part)
     if cash < floor:
-        violations.append(Violation(rule="cash_floor", message=f"cash {cash} is below the floor of {floor}"))
+        message = f"cash {_shown(cash)} is below the floor of {_shown(floor)}"
+        violations.append(Violation(rule="cash_floor", message=message))
     return tuple(violations)
+
+
+class Limits:
+    """The prices and bounds of a model's securities as rational numbers of common denominators.
+
+    ``rows`` hold a price / ``price_part`` and the least and greatest weight / ``weight_part`` of each security. Made
+    of the inputs alone, once for every portfolio they hold for.
+    """
+
+    __slots__ = ("price_part", "rows", "weight_part")
+
+    def __init__(
+        self, targets: Mapping[SecurityId, ModelPosition], prices: Mapping[SecurityId, Decimal]
+    ) -> None:
+        weights = {
+            security_id: (_ratio(each.target), _ratio(each.low_drift), _ratio(each.high_drift))
+            for security_id, each in targets.items()
+        }
+        exact = {security_id: _ratio(prices[security_id]) for security_id in targets}
+        self.weight_part = math.lcm(*(part for each in weights.values() for _, part in each))
+        self.price_part = math.lcm(*(part for _, part in exact.values()))
+        self.rows = {
+            security_id: (count * (self.price_part // part), *self._least_and_greatest(weights[security_id]))
+            for security_id, (count, part) in exact.items()
+        }
+
+    def _least_and_greatest(self, weights: tuple[_Ratio, _Ratio, _Ratio]) -> tuple[int, int]:
+        target, low, high = (count * (self.weight_part // part) for count, part in weights)
+        return target - low, target + high
+
+    def in_one_part(
+        self, checked: CheckedPortfolio
+    ) -> tuple[int, Mapping[SecurityId, _Row], Mapping[SecurityId, int]]:
+        """A denominator for all that ``checked`` holds; over it, the rows and what the kept fractions are worth.
+
+        A security outside the model is to be worth 0.
+        """
+        outside = {
+            security_id: Fraction(checked.prices[security_id])
+            for security_id in checked.shares
+            if security_id not in self.rows
+        }
+        kept = {
+            security_id: Fraction(checked.prices[security_id]) * Fraction(fraction)
+            for security_id, fraction in checked.fractions.items()
+        }
+        if not (outside or kept):
+            return self.price_part, self.rows, {}
+        finer = (each.denominator for each in (*outside.values(), *kept.values()))
+        part = math.lcm(self.price_part, *finer)
+        times = part // self.price_part
+        rows = {
+            security_id: (price * times, low, high) for security_id, (price, low, high) in self.rows.items()
+        }
+        rows.update({security_id: (int(price * part), 0, 0) for security_id, price in outside.items()})
+        return part, rows, {security_id: int(worth * part) for security_id, worth in kept.items()}
 
 
 def _not_whole(security_id: SecurityId, quantity: object) -> Violation:
@@ -75,9 +157,19 @@ def _not_whole(security_id: SecurityId, quantity: object) -> Violation:
     return Violation(rule="whole_shares", message=message, security_id=security_id)
 
 
-def _outside(security_id: SecurityId, held: Decimal, low: Decimal, high: Decimal) -> Violation:
-    message = f"{security_id} is worth {held}, outside {low} to {high}"
+def _outside(checked: CheckedPortfolio, security_id: SecurityId, held: Fraction) -> Violation:
+    low = high = _ZERO
+    position = checked.targets.get(security_id)
+    if position is not None:
+        low = _EXACT.multiply(checked.market_value, _EXACT.subtract(position.target, position.low_drift))
+        high = _EXACT.multiply(checked.market_value, _EXACT.add(position.target, position.high_drift))
+    message = f"{security_id} is worth {_shown(held)}, outside {low} to {high}"
     return Violation(rule="bounds", message=message, security_id=security_id)
+
+
+def _shown(amount: Fraction) -> Decimal:
+    """Exact: a denominator here has no other factors than those of ten."""
+    return _EXACT.divide(Decimal(amount.numerator), Decimal(amount.denominator))
 
 
 def verify_orders(
@@ -95,42 +187,59 @@ def verify_orders(
     must be of at least one whole share at the given price, at most one for a security, the sells first.
     """
     violations: list[Violation] = []
-    cash = cash_before
-    traded: dict[SecurityId, Decimal] = {}
+    add, subtract, buy = _EXACT.add, _EXACT.subtract, Side.BUY
+    cash, reached = cash_before, dict(before)
+    traded: set[SecurityId] = set()
     last_side = Side.SELL
     for order in orders:
-        violations.extend(_order_violations(order, prices, traded, last_side))
-        last_side = order.side
-        sign = 1 if order.side is Side.BUY else -1
-        traded[order.security_id] = Decimal(sign * order.quantity)
-        cash = _EXACT.subtract(cash, _EXACT.multiply(order.notional, sign))
-    for security_id in sorted(before.keys() | after.keys() | traded.keys()):
-        reached = _EXACT.add(before.get(security_id, _ZERO), traded.get(security_id, _ZERO))
-        if reached != after.get(security_id, _ZERO):
-            message = f"the orders lead to {reached} of {security_id}, not {after.get(security_id, _ZERO)}"
-            violations.append(Violation(rule="quantities", message=message, security_id=security_id))
+        broken = _broken_rules(order, prices, traded, last_side)
+        if broken:
+            violations.extend(
+                Violation(rule=rule, message=f"order {order} breaks {rule}", security_id=order.security_id)
+                for rule in broken
+            )
+        last_side, security_id, whole, _, notional, _ = order
+        traded.add(security_id)
+        quantity, there = Decimal(whole), reached.get(security_id, _ZERO)
+        if last_side is buy:
+            reached[security_id] = add(there, quantity)
+            cash = subtract(cash, notional)
+        else:
+            reached[security_id] = subtract(there, quantity)
+            cash = add(cash, notional)
+    if reached != after:
+        violations.extend(_quantity_violations(reached, after))
     if cash != cash_after:
         violations.append(Violation(rule="cash", message=f"the orders lead to cash {cash}, not {cash_after}"))
     return tuple(violations)
 
 
-def _order_violations(
+def _quantity_violations(
+    reached: Mapping[SecurityId, Decimal], after: Mapping[SecurityId, Decimal]
+) -> Iterator[Violation]:
+    """A security that is not there is one of which nothing is held."""
+    for security_id in sorted(reached.keys() | after.keys()):
+        there, wanted = reached.get(security_id, _ZERO), after.get(security_id, _ZERO)
+        if there != wanted:
+            message = f"the orders lead to {there} of {security_id}, not {wanted}"
+            yield Violation(rule="quantities", message=message, security_id=security_id)
+
+
+def _broken_rules(
     order: Order,
     prices: Mapping[SecurityId, Decimal],
-    traded: Mapping[SecurityId, Decimal],
+    traded: Collection[SecurityId],
     last_side: Side,
-) -> list[Violation]:
-    security_id, quantity = order.security_id, order.quantity
+) -> Sequence[str]:
+    side, security_id, quantity, price, notional, _ = order
     whole = type(quantity) is int and quantity > 0
-    broken = {
-        "whole_shares": not whole,
-        "price": order.price != prices.get(security_id),
-        "notional": whole and order.notional != _EXACT.multiply(order.price, quantity),
-        "one_order": security_id in traded,
-        "sells_first": order.side is Side.SELL and last_side is Side.BUY,
-    }
-    return [
-        Violation(rule=rule, message=f"order {order} breaks {rule}", security_id=security_id)
-        for rule, is_broken in broken.items()
-        if is_broken
-    ]
+    broken = (
+        not whole,
+        price != prices.get(security_id),
+        whole and notional != _EXACT.multiply(price, quantity),
+        security_id in traded,
+        side is not last_side and side is Side.SELL,
+    )
+    if True not in broken:
+        return ()
+    return [rule for rule, is_broken in zip(_ORDER_RULES, broken, strict=True) if is_broken]

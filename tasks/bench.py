@@ -12,16 +12,21 @@ from domain.ids import ItemId, JobId
 from domain.job import Job, JobState
 from domain.ports import JobStore, Token
 from domain.prices import PriceSnapshot, thaw
+from domain.terms import Terms
 
 SEATS_KNOWN_FOR = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class FrozenJob:
-    """A job's part that never changes while it runs: its model, policy and market. Nothing else of ``job`` is fresh."""
+    """A job's part that never changes while it runs: its model, policy and market. Nothing else of ``job`` is fresh.
+
+    ``terms`` are these made ready for solving, once for all of its portfolios.
+    """
 
     job: Job
     snapshot: PriceSnapshot
+    terms: Terms
 
 
 class FrozenJobs:
@@ -68,7 +73,8 @@ class FrozenJobs:
         inputs = self._jobs.get_inputs(job_id)
         if inputs is None:
             raise NotFound("inputs", job_id)
-        return FrozenJob(job, thaw(inputs.snapshot))
+        snapshot = thaw(inputs.snapshot)
+        return FrozenJob(job, snapshot, Terms.of(job.model, snapshot.prices, job.policy))
 
 
 class Marks:

@@ -1,21 +1,47 @@
 """The answer of one portfolio as the document that is stored, printed and published."""
 
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from domain import money
-from domain.rebalance import Conflict, Order, PositionOutcome, Proof, Rebalance
+from domain.ids import SecurityId
+from domain.rebalance import Conflict, Proof, Rebalance, Side
 
 # Keys stay in the order they are written in, so equal documents are equal bytes.
 _ENCODER = msgspec.json.Encoder()
 
 
-def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
-    """The output of ``trimtab solve``: decimals as plain strings, shares of an order as a number.
+class PositionRow(msgspec.Struct, gc=False):
+    """`domain.answer.PositionOutcome`, field by field."""
 
-    ``notes`` say what a policy left out. Sums are null where the input did not allow them to be computed.
+    security_id: SecurityId
+    price: Decimal
+    original_quantity: Decimal
+    adjusted_quantity: Decimal
+    target: Decimal
+    low_drift: Decimal
+    high_drift: Decimal
+    actual: Decimal
+
+
+class OrderRow(msgspec.Struct, gc=False):
+    """`domain.answer.Order`, field by field."""
+
+    side: Side
+    security_id: SecurityId
+    quantity: int
+    price: Decimal
+    notional: Decimal
+    reason: str
+
+
+def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
+    """The output of ``trimtab solve``, for `encode`: decimals as plain strings, shares of an order as a number.
+
+    Positions and orders are JSON already. ``notes`` say what a policy left out. Sums are null where the input did not allow them to be computed.
     """
     return {
         "portfolio_id": rebalance.portfolio_id,
@@ -28,8 +54,8 @@ def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
         "cash_after": _text(rebalance.cash_after),
         "drift_before": _text(rebalance.drift_before),
         "drift_after": _text(rebalance.drift_after),
-        "positions": [_position(each) for each in rebalance.positions],
-        "orders": [_order(each) for each in rebalance.orders],
+        "positions": rows(PositionRow, rebalance.positions),
+        "orders": rows(OrderRow, rebalance.orders),
         "proof": None if rebalance.proof is None else _proof(rebalance.proof),
     }
 
@@ -37,6 +63,24 @@ def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
 def encode(document: dict[str, Any]) -> bytes:
     """The document as JSON, the same bytes for the same document."""
     return _ENCODER.encode(document)
+
+
+def rows(row: Callable[..., msgspec.Struct], values: Iterable[tuple[Any, ...]]) -> msgspec.Raw:
+    """A JSON list of ``row(*value)``, ready to stand in a document; decimals as plain strings.
+
+    They are written as their own text, by msgspec: that costs a quarter of asking for each number's plain one. The
+    two differ where there is an exponent or a negative zero, so never where no sign is found; otherwise each is
+    asked for. (Numbers here are finite: they are prices, weights and shares of an answer that was computed.)
+    """
+    values = tuple(values)
+    body = _ENCODER.encode([row(*each) for each in values])
+    if b"-" in body or b"+" in body:
+        body = _ENCODER.encode([row(*map(_plain, each)) for each in values])
+    return msgspec.Raw(body)
+
+
+def _plain(value: object) -> object:
+    return money.plain(value) if isinstance(value, Decimal) else value
 
 
 def _text(value: Decimal | None) -> str | None:
@@ -49,30 +93,6 @@ def _conflict(conflict: Conflict) -> dict[str, Any]:
         "message": conflict.message,
         "security_id": conflict.security_id,
         "amount": _text(conflict.amount),
-    }
-
-
-def _position(position: PositionOutcome) -> dict[str, Any]:
-    return {
-        "security_id": position.security_id,
-        "price": money.plain(position.price),
-        "original_quantity": money.plain(position.original_quantity),
-        "adjusted_quantity": money.plain(position.adjusted_quantity),
-        "target": money.plain(position.target),
-        "low_drift": money.plain(position.low_drift),
-        "high_drift": money.plain(position.high_drift),
-        "actual": money.plain(position.actual),
-    }
-
-
-def _order(order: Order) -> dict[str, Any]:
-    return {
-        "side": order.side.value,
-        "security_id": order.security_id,
-        "quantity": order.quantity,
-        "price": money.plain(order.price),
-        "notional": money.plain(order.notional),
-        "reason": order.reason,
     }
 
 

@@ -1,15 +1,18 @@
 """What is stored and published for one portfolio. Written once, as bytes; published as those bytes."""
 
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
-from domain.ids import item_id
+import msgspec
+
+from domain.ids import SecurityId, item_id
 from domain.item import ItemState
 from domain.job import Job
-from domain.money import plain
 from domain.ports import Finish
 from domain.prices import PriceSnapshot
-from domain.rebalance import Order, Outcome, Rebalance
-from tasks.documents import encode, rebalance_document
+from domain.rebalance import Order, Outcome, Rebalance, Side
+from tasks.documents import encode, rebalance_document, rows
 
 ORDER_SET_SCHEMA = "trimtab.order-set.v1"
 RESULT_SCHEMA = "trimtab.result.v1"
@@ -72,18 +75,25 @@ def _order_set(
         "schema": ORDER_SET_SCHEMA,
         **head,
         **{name: document[name] for name in _PUBLISHED},
-        "orders": [_order(order, snapshot) for order in rebalance.orders],
+        "orders": rows(PublishedOrder, _published(rebalance.orders, snapshot.tickers)),
         "proof": document["proof"],
     }
 
 
-def _order(order: Order, snapshot: PriceSnapshot) -> dict[str, Any]:
-    return {
-        "side": order.side,
-        "security_id": order.security_id,
-        "ticker": snapshot.tickers.get(order.security_id),
-        "quantity": order.quantity,
-        "price": plain(order.price),
-        "notional": plain(order.notional),
-        "reason": order.reason,
-    }
+def _published(
+    orders: Iterable[Order], tickers: Mapping[SecurityId, str]
+) -> Iterator[tuple[Side, SecurityId, str | None, int, Decimal, Decimal, str]]:
+    for side, security_id, quantity, price, notional, reason in orders:
+        yield side, security_id, tickers.get(security_id), quantity, price, notional, reason
+
+
+class PublishedOrder(msgspec.Struct, gc=False):
+    """An order of an order set, in the order its fields are written."""
+
+    side: Side
+    security_id: SecurityId
+    ticker: str | None
+    quantity: int
+    price: Decimal
+    notional: Decimal
+    reason: str

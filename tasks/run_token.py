@@ -6,6 +6,7 @@ every later step compares the claim's fence.
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import lru_cache
 
 import stamina
 import structlog
@@ -23,7 +24,7 @@ from domain.item import Item, ItemState
 from domain.job import Job
 from domain.portfolio import Portfolio
 from domain.ports import ClaimMiss, Finish, Publication, Token
-from domain.rebalance import Conflict, Outcome, Rebalance, rebalance
+from domain.rebalance import Conflict, Outcome, Rebalance, decide
 from tasks.bench import Bench, FrozenJob
 from tasks.close_job import close_job_if_finished
 from tasks.inline_portfolio import decode_portfolio
@@ -124,15 +125,7 @@ def _rebalance(item: Item, frozen: FrozenJob, services: Services) -> Rebalance:
     portfolio = _portfolio(item, services)
     if portfolio is None and item.inline is None and services.directory.name(item.portfolio_id) is None:
         return _unknown_portfolio(item)
-    return rebalance(
-        item.portfolio_id,
-        portfolio,
-        frozen.job.model,
-        frozen.snapshot.prices,
-        frozen.job.policy,
-        services.solver,
-        _stated_value(services.rules),
-    )
+    return decide(item.portfolio_id, portfolio, frozen.terms, services.solver, _stated_value(services.rules))
 
 
 def _portfolio(item: Item, services: Services) -> Portfolio | None:
@@ -142,9 +135,12 @@ def _portfolio(item: Item, services: Services) -> Portfolio | None:
 
 
 def _stated_value(rules: Rules) -> StatedValueRange:
-    return StatedValueRange(
-        low=Decimal(str(rules.stated_value_low)), high=Decimal(str(rules.stated_value_high))
-    )
+    return _range(rules.stated_value_low, rules.stated_value_high)
+
+
+@lru_cache
+def _range(low: float, high: float) -> StatedValueRange:
+    return StatedValueRange(low=Decimal(str(low)), high=Decimal(str(high)))
 
 
 def _unknown_portfolio(item: Item) -> Rebalance:

@@ -30,7 +30,7 @@ from worker.loops import stop_on_signals
 from worker.stack import NoBroker, Stack, broker_binary, stop_when_orphaned
 
 MODEL_ID = "demo"
-# The book's targets add up to 95 %: with this floor the cash row often binds, so CVXPY has work to do.
+# The book's targets add up to 95 %: with this floor the cash row often binds, so the exact search has work to do.
 CASH_FLOOR = "0.05"
 POLL_SECONDS = 0.1
 PUBLISH_SECONDS = 15.0

@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.checks import CheckedPortfolio, StatedValueRange, Unfit, check_portfolio
+from domain.checks import CheckedPortfolio, Market, StatedValueRange, Unfit, check_portfolio
 from domain.ids import SecurityId
 from domain.model import InvestmentModel
 from domain.policy import FractionalHolding, MissingPrice, NegativeCash, Policy, ShortHolding
@@ -46,7 +46,7 @@ lenient = Policy(
 def check(
     book: Portfolio, followed: InvestmentModel, market: dict[SecurityId, Decimal], policy: Policy
 ) -> CheckedPortfolio | Unfit:
-    return check_portfolio(book, followed, market, policy, StatedValueRange())
+    return check_portfolio(book, Market(followed, market), policy, StatedValueRange())
 
 
 @given(books, markets)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adapters.solver.cvxpy_solver import CvxpySolver
 from domain.cash_bound import certify
-from domain.checks import CheckedPortfolio, StatedValueRange, check_portfolio
+from domain.checks import CheckedPortfolio, Market, StatedValueRange, check_portfolio
 from domain.closed_form import cash_shortfall, impossible_securities, nearest_quantities
 from domain.ids import SecurityId
 from domain.model import InvestmentModel
@@ -46,7 +46,9 @@ class Asked:
         )
 
     def checked(self) -> CheckedPortfolio:
-        checked = check_portfolio(self.portfolio, self.model, self.prices, self.policy, StatedValueRange())
+        checked = check_portfolio(
+            self.portfolio, Market(self.model, self.prices), self.policy, StatedValueRange()
+        )
         assume(isinstance(checked, CheckedPortfolio))
         assert isinstance(checked, CheckedPortfolio)
         return checked
@@ -272,9 +274,9 @@ def test_a_mutated_answer_does_not_pass_the_verification(asked: Asked, data: st.
     mutated = data.draw(
         st.sampled_from(
             [
-                replace(orders[index], quantity=orders[index].quantity + 1),
-                replace(orders[index], notional=orders[index].notional + Decimal("0.01")),
-                replace(orders[index], side=Side.BUY if orders[index].side is Side.SELL else Side.SELL),
+                orders[index]._replace(quantity=orders[index].quantity + 1),
+                orders[index]._replace(notional=orders[index].notional + Decimal("0.01")),
+                orders[index]._replace(side=Side.BUY if orders[index].side is Side.SELL else Side.SELL),
             ]
         )
     )

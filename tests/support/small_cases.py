@@ -3,7 +3,7 @@
 import random
 from functools import cache
 
-from domain.checks import CheckedPortfolio, StatedValueRange, check_portfolio
+from domain.checks import CheckedPortfolio, Market, StatedValueRange, check_portfolio
 from tests.support import brute_force
 from tests.support.small_books import FAMILIES, Book, draw
 
@@ -17,7 +17,9 @@ def cases(name: str) -> list[tuple[Book, CheckedPortfolio, brute_force.Truth]]:
     found: list[tuple[Book, CheckedPortfolio, brute_force.Truth]] = []
     while len(found) < CASES_A_FAMILY:
         book = draw(FAMILIES[name], rng)
-        checked = check_portfolio(book.portfolio, book.model, book.prices, book.policy, StatedValueRange())
+        checked = check_portfolio(
+            book.portfolio, Market(book.model, book.prices), book.policy, StatedValueRange()
+        )
         assert isinstance(checked, CheckedPortfolio)
         try:
             found.append((book, checked, brute_force.solve(checked, book.policy, limit=4_000)))

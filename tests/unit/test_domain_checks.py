@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from domain.checks import CheckedPortfolio, StatedValueRange, Unfit, check_portfolio
+from domain.checks import CheckedPortfolio, Market, StatedValueRange, Unfit, check_portfolio
 from domain.errors import Invalid
 from domain.ids import SecurityId
 from domain.model import InvestmentModel
@@ -39,9 +39,8 @@ def check(
     market: dict[SecurityId, Decimal] | None = None,
     stated_value: StatedValueRange | None = None,
 ) -> CheckedPortfolio | Unfit:
-    return check_portfolio(
-        book, followed, MARKET if market is None else market, policy, stated_value or StatedValueRange()
-    )
+    known = Market(followed, MARKET if market is None else market)
+    return check_portfolio(book, known, policy, stated_value or StatedValueRange())
 
 
 def fit(answer: CheckedPortfolio | Unfit) -> CheckedPortfolio:

@@ -364,3 +364,9 @@ def test_a_hostile_decimal_context_changes_nothing() -> None:
             money.parse_decimal("1E-17")
         with pytest.raises(Invalid):
             money.to_units(D("123.456"), 2)
+
+
+def test_many_weights_of_one_whole_are_each_rounded_as_one_is() -> None:
+    numerators = [0, 1, 5, 15, 25, 49_999, 50_000, 50_001, 100_000, 130_005, -5, -15, -99_995]
+    assert money.weights4(numerators, 100_000) == [money.weight4(each, 100_000) for each in numerators]
+    assert [str(each) for each in money.weights4([5, 15, -5], 100_000)] == ["0.0000", "0.0002", "0.0000"]

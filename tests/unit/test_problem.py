@@ -4,7 +4,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from domain.checks import CheckedPortfolio, StatedValueRange, check_portfolio
+from domain.checks import CheckedPortfolio, Market, StatedValueRange, check_portfolio
 from domain.policy import FractionalHolding, Policy, ShortHolding
 from domain.problem import IntArray, Problem, build_problem
 from tests.support import builders
@@ -21,8 +21,7 @@ def built(
     policy = policy or Policy()
     checked = check_portfolio(
         builders.portfolio(cash, held),
-        builders.model(targets),
-        builders.prices(prices),
+        Market(builders.model(targets), builders.prices(prices)),
         policy,
         StatedValueRange(),
     )

@@ -5,12 +5,13 @@ from decimal import Decimal
 import pytest
 
 from domain import rebalance as ladder
+from domain.cash_bound import Certificate, certify
 from domain.checks import CheckedPortfolio, StatedValueRange
 from domain.closed_form import nearest_quantities
 from domain.errors import SolverFailed, SolverTimeout
 from domain.policy import FractionalHolding, MissingPrice, NegativeCash, Policy, ShortHolding
 from domain.ports import Solver
-from domain.problem import Problem, SolverAnswer, build_problem
+from domain.problem import IntArray, Problem, Scales, SolverAnswer, build_problem
 from domain.rebalance import Outcome, Rebalance, Side, rebalance
 from tests.support.builders import Number, model, portfolio, portfolio_id, prices, security_id
 from tests.support.problems import NeverAsked, Scripted
@@ -242,19 +243,55 @@ def coupled(solver: Solver, held: Mapping[int, Number] | None = None, cash: Numb
     return answered(cash, held or {}, COUPLED, PRICED, policy=FLOOR, solver=solver)
 
 
-def test_the_solver_is_asked_when_the_cash_row_binds_and_its_optimum_is_proved() -> None:
-    answer = coupled(Scripted([4, 5]))
+def test_the_exact_search_answers_where_the_cash_row_binds_and_no_solver_is_asked() -> None:
+    answer = coupled(NeverAsked())
     assert [each.adjusted_quantity for each in answer.positions] == [4, 5]
     assert answer.cash_after == 100
     proof = answer.proof
     assert proof is not None
-    assert (proof.method, proof.solver, proof.bound_by) == ("cvxpy", "scripted 1.0", "exact")
+    assert (proof.method, proof.solver, proof.bound_by) == ("cash_bound", "trimtab", "exact")
     assert (proof.objective, proof.gap) == (Decimal(95), Decimal(0))
 
 
-@pytest.mark.parametrize("worse", [[5, 4], [4, 4], [2, 2]])
-def test_a_better_answer_than_the_solvers_is_found_and_told(worse: list[int]) -> None:
-    answer = coupled(Scripted(worse))
+@pytest.fixture
+def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that looks at nothing: it keeps what it is given and proves no more than that drift is not below 0."""
+
+    def certify(problem: Problem, incumbent: IntArray) -> Certificate:
+        return Certificate(quantity=incumbent, objective=problem.drift(incumbent), lower_bound=0, nodes=0)
+
+    monkeypatch.setattr(ladder, "certify", certify)
+
+
+@pytest.mark.usefixtures("short_search")
+def test_the_solver_is_asked_where_the_search_ends_without_a_proof() -> None:
+    answer = coupled(Scripted([4, 5]))
+    assert [each.adjusted_quantity for each in answer.positions] == [4, 5]
+    proof = answer.proof
+    assert proof is not None
+    assert (proof.method, proof.solver, proof.bound_by) == ("cvxpy", "scripted 1.0", "exact")
+    assert (proof.objective, proof.lower_bound, proof.gap) == (Decimal(95), Decimal(0), Decimal(95))
+
+
+@pytest.mark.usefixtures("short_search")
+@pytest.mark.parametrize("no_better", [[2, 2], [2, 1], [1, 2]])
+def test_a_proposal_that_is_no_better_than_what_is_known_is_not_taken(no_better: list[int]) -> None:
+    answer = coupled(Scripted(no_better))
+    assert [each.adjusted_quantity for each in answer.positions] == [2, 2]
+    assert answer.proof is not None
+    assert (answer.proof.method, answer.proof.solver) == ("cash_bound", "trimtab")
+
+
+def test_the_search_goes_on_from_a_better_proposal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends without a proof until it starts from five shares of the first."""
+
+    def certify_from_five(problem: Problem, incumbent: IntArray) -> Certificate:
+        if incumbent[0] == 5:
+            return certify(problem, incumbent)
+        return Certificate(quantity=incumbent, objective=problem.drift(incumbent), lower_bound=0, nodes=0)
+
+    monkeypatch.setattr(ladder, "certify", certify_from_five)
+    answer = coupled(Scripted([5, 4]))
     assert [each.adjusted_quantity for each in answer.positions] == [4, 5]
     assert answer.proof is not None
     assert (answer.proof.method, answer.proof.solver, answer.proof.gap) == (
@@ -264,11 +301,13 @@ def test_a_better_answer_than_the_solvers_is_found_and_told(worse: list[int]) ->
     )
 
 
+@pytest.mark.usefixtures("short_search")
 def test_a_quantity_outside_its_window_is_moved_into_it() -> None:
     answer = coupled(Scripted([-1, 99], [4, 5]))
-    assert [each.adjusted_quantity for each in answer.positions] == [4, 5]
+    assert [each.adjusted_quantity for each in answer.positions] == [2, 7]
 
 
+@pytest.mark.usefixtures("short_search")
 def test_an_overdrawn_answer_tightens_the_budget_by_exactly_that_much() -> None:
     solver = Scripted([5, 5], [4, 5])
     answer = coupled(solver)
@@ -279,6 +318,7 @@ def test_an_overdrawn_answer_tightens_the_budget_by_exactly_that_much() -> None:
     assert answer.proof.method == "cvxpy"
 
 
+@pytest.mark.usefixtures("short_search")
 @pytest.mark.parametrize(
     "answers",
     [
@@ -286,20 +326,22 @@ def test_an_overdrawn_answer_tightens_the_budget_by_exactly_that_much() -> None:
         pytest.param([[5, 5], None], id="the_tightened_problem_has_no_answer"),
     ],
 )
-def test_when_tightening_leads_nowhere_the_exact_search_answers_alone(
+def test_when_tightening_leads_nowhere_the_answer_of_the_search_stands(
     answers: list[list[int] | None],
 ) -> None:
     answer = coupled(Scripted(*answers))
-    assert [each.adjusted_quantity for each in answer.positions] == [4, 5]
+    assert [each.adjusted_quantity for each in answer.positions] == [2, 2]
     assert answer.proof is not None
-    assert (answer.proof.method, answer.proof.gap) == ("cash_bound", Decimal(0))
+    assert answer.proof.method == "cash_bound"
 
 
+@pytest.mark.usefixtures("short_search")
 def test_a_solver_that_calls_a_feasible_problem_infeasible_has_failed() -> None:
     with pytest.raises(SolverFailed, match=r"scripted 1\.0 calls a problem infeasible"):
         coupled(Scripted(None))
 
 
+@pytest.mark.usefixtures("short_search")
 @pytest.mark.parametrize("fault", [SolverTimeout("too slow"), SolverFailed("no idea")])
 def test_the_solvers_failures_are_passed_on(fault: SolverFailed) -> None:
     class Fails:
@@ -316,12 +358,12 @@ def test_a_holding_as_good_as_the_optimum_is_kept() -> None:
     """4 and 5 and 5 and 4 are equally far where both targets are 455."""
     even = {1: COUPLED[1], 2: COUPLED[1]}
     for held in ({1: 5, 2: 4}, {1: 4, 2: 5}):
-        answer = answered(100, held, even, PRICED, policy=FLOOR, solver=Scripted([4, 5]))
+        answer = answered(100, held, even, PRICED, policy=FLOOR)
         assert (answer.outcome, answer.reason) == (Outcome.NO_TRADE, "at_least_drift")
 
 
 def test_a_holding_that_is_worse_is_traded() -> None:
-    answer = coupled(Scripted([4, 5]), {1: 5, 2: 4}, cash=100)
+    answer = coupled(NeverAsked(), {1: 5, 2: 4}, cash=100)
     assert [(each.side, each.quantity) for each in answer.orders] == [(Side.SELL, 1), (Side.BUY, 1)]
 
 
@@ -332,7 +374,6 @@ def test_a_sale_from_below_the_target_is_made_for_the_cash() -> None:
         {1: ("0.45", "0.3", "0.3"), 2: ("0.5", "0", "0.3")},
         PRICED,
         policy=Policy(cash_floor=Decimal("0.2")),
-        solver=Scripted([3, 5]),
     )
     assert [(each.side, each.quantity, each.reason) for each in answer.orders] == [
         (Side.SELL, 1, "cash_floor"),
@@ -353,8 +394,8 @@ def test_no_answer_leaves_that_does_not_pass_the_verification(monkeypatch: pytes
 def test_an_answer_for_another_portfolio_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault planted between the input checks and the problem: the cash is counted twice."""
 
-    def doubled(checked: CheckedPortfolio, policy: Policy) -> Problem:
-        return build_problem(replace(checked, market_value=2 * checked.market_value), policy)
+    def doubled(checked: CheckedPortfolio, policy: Policy, scales: Scales) -> Problem:
+        return build_problem(replace(checked, market_value=2 * checked.market_value), policy, scales)
 
     monkeypatch.setattr(ladder, "build_problem", doubled)
     with pytest.raises(SolverFailed, match="does not pass the verification"):
