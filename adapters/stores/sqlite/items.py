@@ -15,7 +15,7 @@ from domain.errors import NotFound
 from domain.ids import ItemId, JobId, PortfolioId, item_id
 from domain.item import Item, ItemState, Out
 from domain.job import ALL_FAILED, Job, JobState, Retry
-from domain.ports import ClaimMiss, Expired, Finish, Member
+from domain.ports import ClaimMiss, Expired, Finish, Folded, Member
 
 _ROWS_A_WRITE = 5_000  # a change of many items is cut, so that other writers get their turn between
 
@@ -128,34 +128,15 @@ class SqliteItems:
 
     def claim(self, job_id: JobId, seat: int, owner: str) -> Item | ClaimMiss:
         with self._database.write() as db:
-            try:
-                row = db.execute(_CLAIM, {"job_id": job_id, "seat": seat, "owner": owner}).fetchone()
-            except sqlite3.IntegrityError:  # of items_by_seat: nothing else here can collide
-                return ClaimMiss.SEAT_BUSY
-            if row is None:
-                return ClaimMiss.NOTHING_PENDING
-            inline = db.execute("SELECT inline FROM inlines WHERE id = ?", (row["id"],)).fetchone()
-        return _item({**row, "inline": inline and inline["inline"], "result": None, "order_set": None})
+            return _claim(db, job_id, seat, owner)
 
     def finish(self, finish: Finish) -> bool:
-        row = {
-            "item_id": finish.item_id,
-            "fence": finish.fence,
-            "state": check_target("finish", finish.state),
-            "reason": finish.reason,
-            "cause": finish.state,
-            "result": finish.result,
-            "out": None if finish.order_set is None else Out.DUE,
-        }
         with self._database.write() as db:
-            finished = db.execute(_FINISH, row).fetchone()
-            if finished is None:
-                return db.execute(_FINISHED_BEFORE, row).fetchone() is not None
-            db.execute(
-                "INSERT INTO results (id, result, order_set) VALUES (?, ?, ?)",
-                (finished["id"], finish.result, finish.order_set),
-            )
-            return True
+            return _finish(db, finish)
+
+    def finish_and_claim(self, finish: Finish, job_id: JobId, seat: int, owner: str) -> Folded:
+        with self._database.write() as db:
+            return Folded(stored=_finish(db, finish), claimed=_claim(db, job_id, seat, owner))
 
     def fail_attempt(
         self, item_id: ItemId, fence: int, reason: str, *, max_attempts: int, delay_seconds: float
@@ -299,6 +280,39 @@ class SqliteItems:
             total += changed
             if changed < _ROWS_A_WRITE:
                 return total
+
+
+def _claim(db: sqlite3.Connection, job_id: JobId, seat: int, owner: str) -> Item | ClaimMiss:
+    try:
+        row = db.execute(_CLAIM, {"job_id": job_id, "seat": seat, "owner": owner}).fetchone()
+    except (
+        sqlite3.IntegrityError
+    ):  # of items_by_seat: nothing else here can collide; the rest of the write stands
+        return ClaimMiss.SEAT_BUSY
+    if row is None:
+        return ClaimMiss.NOTHING_PENDING
+    inline = db.execute("SELECT inline FROM inlines WHERE id = ?", (row["id"],)).fetchone()
+    return _item({**row, "inline": inline and inline["inline"], "result": None, "order_set": None})
+
+
+def _finish(db: sqlite3.Connection, finish: Finish) -> bool:
+    row = {
+        "item_id": finish.item_id,
+        "fence": finish.fence,
+        "state": check_target("finish", finish.state),
+        "reason": finish.reason,
+        "cause": finish.state,
+        "result": finish.result,
+        "out": None if finish.order_set is None else Out.DUE,
+    }
+    finished = db.execute(_FINISH, row).fetchone()
+    if finished is None:
+        return db.execute(_FINISHED_BEFORE, row).fetchone() is not None
+    db.execute(
+        "INSERT INTO results (id, result, order_set) VALUES (?, ?, ?)",
+        (finished["id"], finish.result, finish.order_set),
+    )
+    return True
 
 
 def count_by_state(db: sqlite3.Connection, job_id: JobId) -> dict[str, int]:
