@@ -7,10 +7,12 @@ Delivered twice, late or to several workers at once a token does no harm: the se
 every later step compares the claim's fence.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from enum import Enum, auto
+from typing import TypeVar
 
 import stamina
 import structlog
@@ -38,6 +40,8 @@ from tasks.services import Rules, Services
 log = structlog.get_logger(__name__)
 
 STOPPED = "worker_stopped"
+
+_T = TypeVar("_T")
 
 
 class HandBack(BaseException):
@@ -126,30 +130,25 @@ class _Slice:
     # -------------------------------------------------------------------------------------------- the store
 
     def _claim(self) -> Item | ClaimMiss:
-        """The first one of the slice, tried again while the store is out."""
+        """The first one of the slice."""
         token = self._token
-        for attempt in _while_store_is_out(self._services.rules):
-            with attempt:
-                claimed = self._services.jobs.claim(token.job_id, token.seat, self._owner)
-                return self._recognised(claimed, repeated=attempt.num > 1)
-        raise AssertionError("unreachable: the last attempt raises")  # pragma: no cover
+        return self._recognised(
+            *_patiently(
+                lambda: self._services.jobs.claim(token.job_id, token.seat, self._owner),
+                self._services.rules,
+            )
+        )
 
     def _stored(self, finish: Finish) -> tuple[bool, _Next]:
-        """Store the answer and, in the same write, claim the next portfolio if the slice takes another.
-
-        It is tried again while the lease lasts: the work is done, only the write is missing.
-        """
-        jobs, token = self._services.jobs, self._token
-        takes_another = self._takes_another()
-        if takes_another:
-            self._owner = self._bench.next_owner()
-        for attempt in _while_store_is_out(self._services.rules):
-            with attempt:
-                if not takes_another:
-                    return jobs.finish(finish), _End.PASS_ON
-                folded = jobs.finish_and_claim(finish, token.job_id, token.seat, self._owner)
-                return folded.stored, self._recognised(folded.claimed, repeated=attempt.num > 1)
-        raise AssertionError("unreachable: the last attempt raises")  # pragma: no cover
+        """Store the answer and, in the same write, claim the next portfolio if the slice takes another."""
+        jobs, rules, token = self._services.jobs, self._services.rules, self._token
+        if not self._takes_another():
+            return _patiently(lambda: jobs.finish(finish), rules)[0], _End.PASS_ON
+        self._owner = self._bench.next_owner()
+        folded, repeated = _patiently(
+            lambda: jobs.finish_and_claim(finish, token.job_id, token.seat, self._owner), rules
+        )
+        return folded.stored, self._recognised(folded.claimed, repeated)
 
     def _takes_another(self) -> bool:
         """Probes take one, so that an outage that is not over costs one; so does a token its seat was taken from."""
@@ -164,7 +163,7 @@ class _Slice:
         except StoreUnavailable:
             return False  # what is in hand is worth waiting for the store, another portfolio is not
 
-    def _recognised(self, claimed: Item | ClaimMiss, *, repeated: bool) -> Item | ClaimMiss:
+    def _recognised(self, claimed: Item | ClaimMiss, repeated: bool) -> Item | ClaimMiss:  # noqa: FBT001 - as `_patiently` answers
         """A claim whose reply was lost holds the seat under this very claim's name."""
         if repeated and isinstance(claimed, ClaimMiss):
             return self._own() or claimed
@@ -220,11 +219,22 @@ class _Slice:
             log.warning("item.handed_back", item=item.item_id)
 
 
-def _while_store_is_out(rules: Rules) -> Iterable[stamina.Attempt]:
-    """Attempts for as long as the lease surely lasts; the last one raises."""
-    return stamina.retry_context(
+def _patiently(write: Callable[[], _T], rules: Rules) -> tuple[_T, bool]:
+    """The store's answer, and whether it was asked more than once: while it is out, as long as the lease surely lasts.
+
+    The work is done, or the seat is ours: only the write is missing.
+
+    Raises:
+        StoreUnavailable: it stayed out.
+    """
+    with suppress(StoreUnavailable):
+        return write(), False
+    for attempt in stamina.retry_context(
         on=StoreUnavailable, attempts=None, timeout=rules.lease_seconds / 2, wait_max=5.0
-    )
+    ):
+        with attempt:
+            return write(), True
+    raise AssertionError("unreachable: the last attempt raises")  # pragma: no cover
 
 
 def _close(token: Token, services: Services) -> None:

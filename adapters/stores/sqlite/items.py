@@ -5,7 +5,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from adapters.stores.codecs import attempts_from, from_millis, to_millis
 from adapters.stores.rules import LOST_WORKER, check_page, check_target, expired_reason, expired_state
@@ -28,7 +27,9 @@ _CLAIM = statement(
     "UPDATE items SET state = {RUNNING}, seat = :seat, owner = :owner, fence = fence + 1, attempt = attempt + 1,"
     " not_before = NULL, touched = {NOW}"
     " WHERE id = (SELECT id FROM items INDEXED BY items_to_claim WHERE job_id = :job_id"
-    " AND state = {ITEM_claim} ORDER BY given_back, seq LIMIT 1) RETURNING *"
+    " AND state = {ITEM_claim} ORDER BY given_back, seq LIMIT 1)"
+    " RETURNING *, (SELECT inline FROM inlines WHERE inlines.id = items.id) AS inline,"
+    " NULL AS result, NULL AS order_set"
 )
 _NEXT_PENDING = statement(
     "SELECT item_id FROM items INDEXED BY items_to_claim WHERE job_id = ? AND state = {ITEM_claim}"
@@ -201,7 +202,7 @@ class SqliteItems:
     def due_items(self, older_than_seconds: float, limit: int = 1000) -> Sequence[Item]:
         with self._database.read() as db:
             rows = db.execute(_DUE, {"age": round(older_than_seconds * 1000), "limit": limit}).fetchall()
-        return [_item(dict(row)) for row in rows]
+        return [_item(row) for row in rows]
 
     def sweep_items(self, job: Job) -> int:
         stop_to = check_target("sweep", job.stop_to)
@@ -245,7 +246,7 @@ class SqliteItems:
             row = db.execute(_SELECT + "item_id = ?", (item_id,)).fetchone()
         if row is None:
             raise NotFound("item", item_id)
-        return _item(dict(row))
+        return _item(row)
 
     def list_items(
         self,
@@ -265,7 +266,7 @@ class SqliteItems:
                 + f"job_id = :job_id AND seq > :after{filtered} ORDER BY seq LIMIT :limit",
                 {"job_id": job_id, "after": after_seq, "limit": limit, "states": json.dumps(wanted)},
             ).fetchall()
-        return [_item(dict(row)) for row in rows]
+        return [_item(row) for row in rows]
 
     def count_items(self, job_id: JobId) -> Mapping[str, int]:
         with self._database.read() as db:
@@ -291,8 +292,7 @@ def _claim(db: sqlite3.Connection, job_id: JobId, seat: int, owner: str) -> Item
         return ClaimMiss.SEAT_BUSY
     if row is None:
         return ClaimMiss.NOTHING_PENDING
-    inline = db.execute("SELECT inline FROM inlines WHERE id = ?", (row["id"],)).fetchone()
-    return _item({**row, "inline": inline and inline["inline"], "result": None, "order_set": None})
+    return _item(row)
 
 
 def _finish(db: sqlite3.Connection, finish: Finish) -> bool:
@@ -319,18 +319,26 @@ def count_by_state(db: sqlite3.Connection, job_id: JobId) -> dict[str, int]:
     return dict(db.execute(_COUNT, (job_id,)).fetchall())
 
 
-def _item(row: dict[str, Any]) -> Item:
-    del row["id"]
+def _item(row: sqlite3.Row) -> Item:
+    not_before, out, past = row["not_before"], row["out"], row["past_attempts"]
     return Item(
-        **{
-            **row,
-            "item_id": ItemId(row["item_id"]),
-            "job_id": JobId(row["job_id"]),
-            "portfolio_id": PortfolioId(row["portfolio_id"]),
-            "state": ItemState(row["state"]),
-            "touched": from_millis(row["touched"]),
-            "not_before": None if row["not_before"] is None else from_millis(row["not_before"]),
-            "out": None if row["out"] is None else Out(row["out"]),
-            "past_attempts": attempts_from(json.loads(row["past_attempts"])),
-        }
+        item_id=ItemId(row["item_id"]),
+        job_id=JobId(row["job_id"]),
+        portfolio_id=PortfolioId(row["portfolio_id"]),
+        seq=row["seq"],
+        state=ItemState(row["state"]),
+        fence=row["fence"],
+        attempt=row["attempt"],
+        gen=row["gen"],
+        given_back=row["given_back"],
+        owner=row["owner"],
+        seat=row["seat"],
+        touched=from_millis(row["touched"]),
+        not_before=None if not_before is None else from_millis(not_before),
+        reason=row["reason"],
+        inline=row["inline"],
+        result=row["result"],
+        order_set=row["order_set"],
+        out=None if out is None else Out(out),
+        past_attempts=() if past == "[]" else attempts_from(json.loads(past)),
     )
