@@ -96,11 +96,11 @@ class Publication:
 
 
 class OrderSetPublisher(Protocol):
-    def publish(self, publication: Publication) -> None:
-        """Add the entry unless its id was added before: one atomic step where the broker allows it.
+    def publish(self, *publications: Publication) -> None:
+        """Add each entry unless its id was added before: an atomic step for each where the broker allows it.
 
         Raises:
-            BrokerUnavailable: nothing is known about the entry; publish the same bytes again later.
+            BrokerUnavailable: nothing is known about any of them; publish the same bytes again later.
         """
 
     def identity(self) -> str | None:

@@ -95,7 +95,6 @@ class _Slice:
         self._owner = bench.next_owner()  # the name of the last claim that was asked for
         self._in_hand: Item | None = None
         self._taken = 0
-        self._broker_is_out = False
 
     def run(self) -> ClaimMiss | _End:
         try:
@@ -107,6 +106,8 @@ class _Slice:
         except HandBack:
             self._hand_back()
             return _End.PASS_ON
+        finally:
+            self._bench.outgoing.flush()
         return found
 
     def _one(self, item: Item) -> _Next:
@@ -153,7 +154,7 @@ class _Slice:
     def _takes_another(self) -> bool:
         """Probes take one, so that an outage that is not over costs one; so does a token its seat was taken from."""
         rules = self._services.rules
-        if self._taken >= rules.slice_portfolios or self._token.probe or self._broker_is_out:
+        if self._taken >= rules.slice_portfolios or self._token.probe:
             return False
         now = self._services.clock.now()
         if now - self._begun >= timedelta(milliseconds=rules.slice_milliseconds):
@@ -189,17 +190,9 @@ class _Slice:
         if self._token.probe and services.jobs.resume_job(item.job_id):
             _fill_seats(self._token, services.jobs.get_job(item.job_id), services)
         if finish.order_set is not None:
-            self._publish(Publication(item.item_id, item.job_id, finish.order_set))
+            told = Publication(item.item_id, item.job_id, finish.order_set)
+            self._bench.outgoing.add(told, is_last=not isinstance(found, Item))
         return found
-
-    def _publish(self, publication: Publication) -> None:
-        try:
-            self._services.publisher.publish(publication)
-        except BrokerUnavailable as error:
-            self._broker_is_out = True
-            log.warning("order_set.still_due", item=publication.item_id, error=str(error))
-            return
-        self._bench.marks.add(publication.item_id)
 
     def _hand_back(self) -> None:
         """Of a process that is told to end: whatever it holds, a claim that was on its way included.

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 JOBS_AT_ONCE = 500
 DUE_AT_ONCE = 1000
+PUBLISHED_AT_ONCE = 50  # a command of that many order sets does not hold up a broker
 QUEUE_NOTE = "result queue"  # under which the stewards note whose data they have published to
 # While the queue is shorter than the number of free seats, a seat that stays free this many times
 # ``lost_token_seconds`` has lost its token: sooner when nothing moves in its job than when other seats go on (a
@@ -105,13 +106,17 @@ class Steward:
         """Whether nothing of it is left."""
         sent: list[Item] = []
         due = self._services.jobs.due_items(self._services.rules.due_after_seconds, DUE_AT_ONCE)
+        for item in due:
+            if item.order_set is None:  # the stores write both at once: never publish an empty message
+                log.error("order_set.missing", item=item.item_id)
+        told = [item for item in due if item.order_set is not None]
         try:
-            for item in due:
-                if item.order_set is None:  # the stores write both at once: never publish an empty message
-                    log.error("order_set.missing", item=item.item_id)
-                    continue
-                self._services.publisher.publish(Publication(item.item_id, item.job_id, item.order_set))
-                sent.append(item)
+            for start in range(0, len(told), PUBLISHED_AT_ONCE):
+                part = told[start : start + PUBLISHED_AT_ONCE]
+                self._services.publisher.publish(
+                    *(Publication(item.item_id, item.job_id, item.order_set or b"") for item in part)
+                )
+                sent.extend(part)
         except BrokerUnavailable as error:
             self._tell_of_outage("order_sets.still_due", error)
         if sent:

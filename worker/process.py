@@ -14,7 +14,7 @@ from config.settings import Settings
 from domain.errors import Busy, Invalid, StoreUnavailable, TrimtabError, Unavailable
 from domain.ids import ModelId
 from domain.ports import Token
-from tasks.bench import Bench, FrozenJobs, Marks
+from tasks.bench import Bench, FrozenJobs, Marks, Outgoing
 from tasks.run_token import HandBack, Work, answered, run_token
 from tasks.services import Services
 from tasks.start_scheduled import StartScheduled, start_scheduled
@@ -89,10 +89,10 @@ class WorkerProcess:
         return start_scheduled(command, services).job_id
 
     def close(self) -> None:
-        """Write the marks that wait, and close the clients. Only what this very process opened."""
+        """Publish and mark what waits, and close the clients. Only what this very process opened."""
         opened, self._opened = self._opened, None
         if opened is not None and opened.pid == os.getpid():
-            opened.bench.marks.flush()
+            opened.bench.close()
             opened.held.close()
 
     def _open(self) -> _Opened:
@@ -100,6 +100,12 @@ class WorkerProcess:
             held = ExitStack()
             services = held.enter_context(build_services(self._settings, self._app))
             owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-            bench = Bench(owner=owner, frozen=FrozenJobs(services.jobs), marks=Marks(services.jobs))
+            marks = Marks(services.jobs)
+            bench = Bench(
+                owner=owner,
+                frozen=FrozenJobs(services.jobs),
+                marks=marks,
+                outgoing=Outgoing(services.publisher, marks),
+            )
             self._opened = _Opened(os.getpid(), services, bench, held)
         return self._opened

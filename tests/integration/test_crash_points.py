@@ -44,7 +44,7 @@ CHAINS = {
     ),
     "one portfolio": (
         "after.resume_job",
-        *_both_sides("claim", "solve", "finish", "publish", "mark_sent"),
+        *_both_sides("claim", "solve", "finish_and_claim", "finish", "publish", "mark_sent"),
     ),
     "failure, lost queue, retry": _both_sides(
         *("fail_attempt", "note_rebalanced", "close_job", "retry_job", "due_again", "reopen_items"),

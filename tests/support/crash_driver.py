@@ -37,7 +37,7 @@ from domain.policy import Policy
 from domain.portfolio import Portfolio
 from domain.ports import Token
 from domain.problem import Problem, SolverAnswer
-from tasks.bench import Bench, FrozenJobs, Marks
+from tasks.bench import Bench, FrozenJobs, Marks, Outgoing
 from tasks.cancel_job import cancel_job
 from tasks.change_parallelism import change_parallelism
 from tasks.retry_job import RetryJob, retry_job
@@ -200,7 +200,10 @@ class Life:
         self._steward = Steward(self.services, AtOnce())
         jobs = self.services.jobs
         marks = Marks(jobs, every_seconds=60)
-        self._bench = Bench(owner=f"driver {os.getpid()}", frozen=FrozenJobs(jobs), marks=marks)
+        outgoing = Outgoing(self.services.publisher, marks, every_seconds=60)
+        self._bench = Bench(
+            owner=f"driver {os.getpid()}", frozen=FrozenJobs(jobs), marks=marks, outgoing=outgoing
+        )
         self._left_one = False
         self._widened = False
 
@@ -305,6 +308,8 @@ def _request_of(key: str, request_sha256: str, deadline: datetime | None = None)
 def _rules(lease_seconds: float) -> Rules:
     return Rules(
         max_attempts=4,
+        slice_portfolios=2,
+        slice_milliseconds=60_000.0,
         lease_seconds=lease_seconds,
         retry_delay_seconds=0.001,
         outage_delay_seconds=0.001,

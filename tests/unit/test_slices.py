@@ -12,17 +12,18 @@ import stamina
 from structlog.testing import capture_logs
 
 from adapters.stores.open import Store
-from domain.errors import UpstreamFault, UpstreamUnavailable
+from domain.errors import StoreUnavailable, UpstreamFault, UpstreamUnavailable
 from domain.ids import PortfolioId
 from domain.item import Item, ItemState
 from domain.job import Job, JobState
 from domain.ports import Finish, JobStore, Token
-from tasks.bench import FrozenJob
+from tasks.bench import FrozenJob, Outgoing
 from tasks.cancel_job import cancel_job
 from tasks.change_parallelism import change_parallelism
 from tasks.run_token import HandBack, Work, answered, run_token
 from tasks.services import Services
 from tests.support.lost_replies import BreakingStore
+from tests.support.waiting import eventually
 from tests.support.world import SHORT_RULES, World
 
 SLICE = 3
@@ -146,11 +147,11 @@ def test_a_slice_that_finds_nothing_left_closes_the_job_and_its_token_ends(world
 
 
 def test_a_job_in_slices_ends_as_one_portfolio_at_a_time_does(tmp_path: Path) -> None:
-    worlds = [
-        World.create(tmp_path / str(k), replace(RULES, slice_portfolios=k), store_url=None)
-        for k in (1, 4)
-        if not (tmp_path / str(k)).mkdir()
-    ]
+    worlds = []
+    for share in (1, 4):
+        folder = tmp_path / str(share)
+        folder.mkdir()
+        worlds.append(World.create(folder, replace(RULES, slice_portfolios=share)))
     for world in worlds:
         world.clock.time = worlds[0].clock.time
         world.book(11)
@@ -360,17 +361,55 @@ def test_a_zombie_drops_its_answer_and_goes_on_with_what_it_could_claim(world: W
     assert len(world.publisher.entries) == 2
 
 
-def test_a_result_queue_that_is_out_ends_the_slice(world: World) -> None:
+def test_the_order_sets_of_a_slice_go_out_together_at_its_end(world: World) -> None:
     job, token = running(world, 5)
+    seen: list[int] = []
+
+    run_token(
+        token, world.services, world.bench, at(SLICE, lambda _: seen.append(len(world.publisher.entries)))
+    )
+
+    assert seen == [0]
+    assert len(world.publisher.entries) == SLICE
+    assert [item.out for item in world.items(job.job_id)] == ["due"] * SLICE + [None] * 2
+    world.bench.close()
+    assert [item.out for item in world.items(job.job_id)] == ["sent"] * SLICE + [None] * 2
+
+
+def test_a_slow_portfolio_does_not_hold_up_the_order_sets_before_it(world: World) -> None:
+    _, token = running(world, 2)
+    outgoing = Outgoing(world.publisher, world.bench.marks, every_seconds=0.001)
+    bench = replace(world.bench, outgoing=outgoing)
+
+    def act(_item: Item) -> None:
+        eventually(lambda: len(world.publisher.entries), lambda published: published == 1)
+
+    run_token(token, world.services, bench, at(2, act))
+
+    assert len(world.publisher.entries) == 2
+
+
+def test_what_was_stored_is_published_though_the_store_goes_out_in_the_slice(tmp_path: Path) -> None:
+    world = World.create(tmp_path, replace(RULES, lease_seconds=0.002))
+    _, token = running(world, 3)
+
+    with pytest.raises(StoreUnavailable):
+        run_token(
+            token, world.services, world.bench, at(2, raising(StoreUnavailable("sqlite", "disk I/O error")))
+        )
+
+    assert len(world.publisher.entries) == 1
+    world.store.close()
+
+
+def test_a_result_queue_that_is_out_leaves_the_slice_due_and_loses_nothing(world: World) -> None:
+    job, token = running(world, 2)
     world.publisher.out = True
 
     run_token(token, world.services, world.bench)
 
-    assert world.counts(job) == {
-        "traded": 2,
-        "pending": 3,
-    }  # the second was claimed before the first was published
-    assert {item.out for item in world.items(job.job_id) if item.state is ItemState.TRADED} == {"due"}
+    assert world.job(job).state is JobState.DONE
+    assert {item.out for item in world.items(job.job_id)} == {"due"}
 
 
 def test_the_worked_portfolios_are_the_first_of_the_request(world: World) -> None:

@@ -30,7 +30,7 @@ from domain.model import InvestmentModel, ModelPosition
 from domain.policy import Policy
 from domain.ports import JobStore, Member, Publication, Token
 from domain.prices import freeze
-from tasks.bench import Bench, FrozenJobs, Marks
+from tasks.bench import Bench, FrozenJobs, Marks, Outgoing
 from tasks.run_token import run_token
 from tasks.services import Rules, Services
 from worker.bench.protocol_worker import CELERY, DONE, NO_OP, PROTOCOL, nothing
@@ -389,7 +389,13 @@ def _trips_of(kind: StoreKind, share: int) -> int:
             rules=Rules(slice_portfolios=share, slice_milliseconds=1000.0),
             **cast("dict[str, Any]", dict.fromkeys(_UNASKED)),
         )
-        bench = Bench(owner="bench", frozen=FrozenJobs(jobs), marks=Marks(jobs, every_seconds=ROUND_SECONDS))
+        marks = Marks(jobs, every_seconds=ROUND_SECONDS)
+        bench = Bench(
+            owner="bench",
+            frozen=FrozenJobs(jobs),
+            marks=marks,
+            outgoing=Outgoing(services.publisher, marks, every_seconds=ROUND_SECONDS),
+        )
         commands.count = 0
         while tokens.waiting:
             run_token(tokens.waiting.popleft(), services, bench, nothing)
@@ -442,7 +448,7 @@ class _Queue:
 class _Nowhere:
     """A result queue that takes everything: publishing is no trip to the store."""
 
-    def publish(self, publication: Publication) -> None: ...
+    def publish(self, *publications: Publication) -> None: ...
 
     def identity(self) -> str | None:
         return None
