@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from domain.errors import BrokerUnavailable, Unavailable
-from domain.ids import JobId
-from domain.item import Item, ItemState
+from domain.ids import ItemId, JobId
+from domain.item import OPEN_STATES, Item, ItemState
 from domain.job import OPEN, Job, JobState
 from domain.ports import Publication, Token
 from tasks.close_job import close_job_if_finished, put_back
@@ -78,9 +78,13 @@ class Steward:
         self._queue: str | None = None  # the identity that is known to be noted
         self._loss: _Loss | None = None
         self._told: dict[str, datetime] = {}
+        self._upcoming: dict[
+            JobId, ItemId | None
+        ] = {}  # as read in this tick: one read answers several questions
 
     def tick(self) -> None:
         """Raises StoreUnavailable: nothing was lost, tick again."""
+        self._upcoming.clear()
         self._expire()
         woken = self._services.jobs.wake_items()
         now = self._services.jobs.now()
@@ -199,15 +203,13 @@ class Steward:
 
     def _close(self, job: Job, _now: datetime) -> None:
         # A worker that runs out of portfolios closes the job; this is for when that worker died.
-        if not self._services.jobs.has_items(
-            job.job_id, {ItemState.PENDING, ItemState.RUNNING, ItemState.DELAYED}
-        ):
+        if self._next_pending(job) is None and not self._services.jobs.has_items(job.job_id, OPEN_STATES):
             close_job_if_finished(job.job_id, self._services)
 
     def _probe(self, job: Job, now: datetime) -> None:
         self._close(job, now)
         due = job.probe_at is not None and job.probe_at <= now
-        if not due or not self._services.jobs.has_items(job.job_id, {ItemState.PENDING}):
+        if not due or self._next_pending(job) is None:
             return
         rules = self._services.rules
         distance = min(rules.outage_delay_seconds * 2.0 ** (job.probes + 1), rules.max_delay_seconds)
@@ -268,9 +270,14 @@ class Steward:
                 self._services.jobs.note_healing(job.job_id, "resent", len(lost))
                 log.warning("tokens.resent", job=job.job_id, seats=lost)
 
+    def _next_pending(self, job: Job) -> ItemId | None:
+        if job.job_id not in self._upcoming:
+            self._upcoming[job.job_id] = self._services.jobs.next_pending(job.job_id)
+        return self._upcoming[job.job_id]
+
     def _seats(self, job: Job) -> _Seats:
         jobs = self._services.jobs
-        upcoming = jobs.next_pending(job.job_id)
+        upcoming = self._next_pending(job)
         if upcoming is None:
             self._watched.pop(job.job_id, None)
             return _Seats(frozenset(), None)
