@@ -1,9 +1,10 @@
 """A job from request to published order sets, with every part real but the world outside."""
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -19,9 +20,11 @@ from domain.job import JobState
 from domain.ports import ClaimMiss, Finish, JobStore, Token
 from tasks.cancel_job import cancel_job
 from tasks.run_token import run_token
+from tasks.steward import PLENTY
 from tests.support import builders
 from tests.support.waiting import eventually
-from tests.support.world import World
+from tests.support.world import SHORT_RULES, World
+from worker.loops import run_steward
 
 
 @pytest.fixture
@@ -370,6 +373,82 @@ def test_a_lost_seat_comes_back_while_the_others_go_on(world: World) -> None:
 
     assert {token.seat for token in world.tokens.queue} == {0, 1}
     assert world.job(job).healing["resent"] >= 1
+
+
+class HastyStore:
+    """A store on whose clock 0.3 s pass between any two looks."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._now = store.now()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def now(self) -> datetime:
+        self._now += timedelta(seconds=0.3)
+        return self._now
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[World]:
+    """Where the steward takes a token for lost after a few rounds, however long those take."""
+    rules = replace(SHORT_RULES, lease_seconds=600.0, lost_token_seconds=1.0)
+    world = World.create(tmp_path, rules, connect=lambda store: cast(JobStore, HastyStore(store)))
+    yield world
+    world.store.close()
+
+
+def test_a_job_that_waits_behind_one_that_moves_has_lost_no_token(hasty: World) -> None:
+    hasty.book(60)
+    ahead, behind = hasty.submit("ahead", parallelism=2), hasty.submit("behind", parallelism=2)
+    hasty.tick(2)
+
+    while hasty.counts(ahead).get("pending"):
+        token = next(token for token in hasty.tokens.queue if token.job_id == ahead.job_id)
+        hasty.tokens.queue.remove(token)
+        run_token(token, hasty.services, hasty.bench)
+        hasty.tick()
+
+    assert dict(hasty.job(behind).healing) == {}
+
+
+def test_tokens_do_not_pile_up_while_nobody_takes_them(hasty: World) -> None:
+    hasty.book(9)
+    hasty.submit(parallelism=3)
+
+    hasty.tick(400)
+
+    assert 3 < len(hasty.tokens.queue) <= 3 * PLENTY + 3
+
+
+def test_a_round_that_fails_for_whatever_reason_does_not_end_the_steward(world: World) -> None:
+    world.book(2)
+    job = world.submit()
+    stop = threading.Event()
+
+    class Odd:
+        """A store whose first answer makes no sense, and whose job being open ends the test."""
+
+        def __init__(self) -> None:
+            self.rounds = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+        def expire_items(self, *_rules: object, **_more: object) -> list[object]:
+            self.rounds += 1
+            if self.rounds == 1:
+                raise TypeError("an answer nobody thought of")
+            if world.job(job).state is JobState.RUNNING:
+                stop.set()
+            return []
+
+    with capture_logs() as logs:
+        run_steward(replace(world.services, jobs=cast(JobStore, Odd())), 0.001, stop)
+
+    assert world.job(job).state is JobState.RUNNING
+    assert [entry["event"] for entry in logs].count("steward.tick_failed") == 1
 
 
 def test_tokens_that_cannot_be_sent_are_sent_once_the_broker_is_back(world: World) -> None:
