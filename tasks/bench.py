@@ -11,7 +11,7 @@ import structlog
 
 from domain.errors import BrokerUnavailable, NotFound, StoreUnavailable
 from domain.ids import ItemId, JobId
-from domain.job import Job
+from domain.job import Job, JobState
 from domain.ports import JobStore, OrderSetPublisher, Publication, Token
 from domain.prices import PriceSnapshot, thaw
 
@@ -47,7 +47,7 @@ class FrozenJobs:
         return self._frozen[job_id]
 
     def has_seat(self, token: Token, now: datetime) -> bool:
-        """Whether the token's seat is one of its job's, as it was read at most a second ago.
+        """Whether the token's seat is one of its job's, as it was read at most a second ago. One that stops has none.
 
         Reading it for every token would add a third to a portfolio's round trips to the store. A seat that was not
         there is looked for again: it may be new, and its token, once dropped, is back only when the steward
@@ -57,9 +57,10 @@ class FrozenJobs:
         fresh = read_at is not None and read_at <= now < read_at + SEATS_KNOWN_FOR
         if not fresh or token.seat not in seats:
             try:
-                seats = self._jobs.get_job(token.job_id).seats
+                job = self._jobs.get_job(token.job_id)
             except NotFound:
                 return True  # a stray token: the claim tells
+            seats = range(0) if job.state is JobState.STOPPING else job.seats
             self._seats[token.job_id] = (now, seats)
             self._seats.move_to_end(token.job_id)
             if len(self._seats) > self._keep:
@@ -149,6 +150,9 @@ class Outgoing:
             self._publisher.publish(*batch)
         except BrokerUnavailable as error:
             log.warning("order_sets.still_due", items=[each.item_id for each in batch], error=str(error))
+            return
+        except Exception:
+            log.exception("order_sets.not_published", items=[each.item_id for each in batch])
             return
         for published in batch:
             self._marks.add(published.item_id)

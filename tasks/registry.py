@@ -13,7 +13,7 @@ RUN = "trimtab.run"
 START_SCHEDULED = "trimtab.start_scheduled"
 
 # A schedule fires once a day: a store that is out for a moment, or too much open work, must not cost the day. With
-# waits of 1 s, 2 s, 4 s ... 60 s (jittered) this gives up after about half an hour.
+# waits of 1 s, 2 s, 4 s ... 60 s (jittered) this gives up after half an hour to an hour.
 SCHEDULED_RETRIES = 60
 SCHEDULED_WAIT_MAX_SECONDS = 60
 

@@ -27,14 +27,16 @@ def republish_recent(services: Services, *, since: datetime | None = None) -> in
     Which of them were consumed the queue cannot say once it lost its data, so all of them are published; a
     consumer knows an id it has seen. ``since`` leaves out what was decided before that moment.
     """
-    jobs = tuple(_recent(services))
-    return sum(services.jobs.due_again(job.job_id, since=since) for job in jobs)
+    job_ids = {job.job_id for job in _recent(services)}
+    return sum(services.jobs.due_again(job_id, since=since) for job_id in sorted(job_ids))
 
 
 def _recent(services: Services) -> Iterator[Job]:
+    """Some twice: what is open is listed again, for a job that a retry took out of the others meanwhile."""
     list_jobs = services.jobs.list_jobs
     start = services.jobs.now() - timedelta(seconds=services.rules.republish_window_seconds)
-    for listed in (partial(list_jobs, states=OPEN), partial(list_jobs, finished_since=start)):
+    still_open, over = partial(list_jobs, states=OPEN), partial(list_jobs, finished_since=start)
+    for listed in (still_open, over, still_open):
         offset = 0
         while page := listed(offset=offset, limit=_PAGE):
             yield from page

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from domain.errors import Invalid, WrongState
 from domain.ids import JobId
 from domain.item import Item, ItemState
 from domain.job import ALL_FAILED, JOB_MOVES, Job, Retry
+from tasks.deadline import deadline_of
 from tasks.services import Services
 
 NOTHING_TO_RETRY = "nothing_to_retry"
@@ -44,7 +45,7 @@ def retry_job(command: RetryJob, services: Services) -> Job:
     if job.state not in JOB_MOVES["retry"].sources:
         raise WrongState(f"job {job.job_id} is {job.state}: it has nothing to retry", code=NOTHING_TO_RETRY)
     _require_failed(job, command.retry, services)
-    deadline = _deadline(command.deadline, services)
+    deadline = deadline_of(command.deadline, services)
     if services.jobs.retry_job(job.job_id, job.gen, command.retry, deadline=deadline):
         return services.jobs.get_job(job.job_id)
     return _under_way(services.jobs.get_job(job.job_id), command)
@@ -79,15 +80,3 @@ def _failed(job_id: JobId, services: Services) -> Iterator[Item]:
     while page := services.jobs.list_items(job_id, states=[ItemState.FAILED], after_seq=after, limit=_PAGE):
         yield from page
         after = page[-1].seq
-
-
-def _deadline(asked: datetime | None, services: Services) -> datetime:
-    now = services.jobs.now()
-    if asked is None:
-        return now + timedelta(seconds=services.rules.default_deadline_seconds)
-    if asked <= now:
-        raise Invalid(
-            f"the deadline {asked.isoformat()} has passed already",
-            details=({"field": "deadline", "message": "must lie in the future"},),
-        )
-    return asked

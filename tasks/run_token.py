@@ -118,15 +118,16 @@ class _Slice:
                 correlation_id=frozen.job.correlation_id, item=item.item_id
             ):
                 finish = self._work(item, frozen, services)
+            return self._finish(finish, item)
         except UpstreamUnavailable as outage:
             _give_back(item, outage, services)
             return _End.OUTAGE
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, it costs an attempt and is told
-            _fail_attempt(item, error, services)
+            _fail_attempt(item, error, services)  # matches nothing, where the answer is stored already
+            self._hand_back_next(item)
             return _End.PASS_ON
-        return self._finish(finish, item)
 
     # -------------------------------------------------------------------------------------------- the store
 
@@ -199,9 +200,12 @@ class _Slice:
 
         A result that was stored just before stays: the item is no longer running.
         """
-        held = self._in_hand
-        if held is not None:
-            self._give_up(held)
+        if self._in_hand is not None:
+            self._give_up(self._in_hand)
+        self._hand_back_next(self._in_hand)
+
+    def _hand_back_next(self, held: Item | None) -> None:
+        """What was claimed last, if that is not what is held."""
         if held is None or held.owner != self._owner:
             under_way = self._own()
             if under_way is not None:

@@ -34,9 +34,12 @@ QUEUE_NOTE = "result queue"  # under which the stewards note whose data they hav
 # seat is free for a moment between two portfolios, and one sees only samples).
 FREE_IDLE = 1.0
 FREE_MOVING = 3.0
-# And when the queue seems long enough but nothing moves, its length may lie: send again after a doubling wait.
+# And when the queue seems long enough but nothing moves, its length may lie: send again after a doubling wait. As long
+# as other jobs move, this one's tokens may just wait behind theirs. A queue with twice the tokens that are needed
+# lacks none but somebody who takes them.
 STILL = 10.0
 STILL_MAX = 160.0
+PLENTY = 2
 # Every round meets an outage anew; it is told once in so long.
 OUTAGE_TOLD = timedelta(seconds=10)
 
@@ -260,12 +263,18 @@ class Steward:
         if not free:
             return
         try:
-            missing = free - self._services.tokens.length()
+            length = self._services.tokens.length()
         except BrokerUnavailable as error:
             self._tell_of_outage("tokens.not_counted", error)
             return
         for job in jobs:
-            lost = self._lost_seats(job, seats[job.job_id], now, queue_is_short=missing > 0)
+            self._observe(job, seats[job.job_id], now, queue_is_short=length < free)
+        moved_at = max(watch.moved_at for watch in self._watched.values())
+        for job in jobs:
+            watch = self._watched.get(job.job_id)
+            lost = [] if watch is None else self._free_too_long(watch, now)
+            if not lost and watch is not None and length <= PLENTY * free:
+                lost = self._all_if_still(watch, seats[job.job_id], now, moved_at)
             if lost and self._send([Token(job.job_id, seat) for seat in lost]):
                 self._services.jobs.note_healing(job.job_id, "resent", len(lost))
                 log.warning("tokens.resent", job=job.job_id, seats=lost)
@@ -284,27 +293,33 @@ class Steward:
         busy = jobs.busy_seats(job.job_id)
         return _Seats(frozenset(job.seats) - busy.keys(), (upcoming, busy))
 
-    def _lost_seats(self, job: Job, seats: _Seats, now: datetime, *, queue_is_short: bool) -> list[int]:
+    def _observe(self, job: Job, seats: _Seats, now: datetime, *, queue_is_short: bool) -> None:
+        if seats.progress is None:
+            return  # nothing is pending: nothing can be missing
         watch = self._watched.setdefault(job.job_id, _Watch(now))
         if watch.progress != seats.progress:
             watch.progress, watch.moved_at, watch.still = seats.progress, now, STILL
         since = watch.free_since
         watch.free_since = {seat: since.get(seat, now) for seat in seats.free} if queue_is_short else {}
-        lost = self._free_too_long(watch, now) or self._all_if_still(watch, seats, now)
-        for seat in lost:
-            watch.free_since.pop(seat, None)
-        return lost
 
     def _free_too_long(self, watch: _Watch, now: datetime) -> list[int]:
         unit = self._services.rules.lost_token_seconds
         idle = (now - watch.moved_at).total_seconds() >= FREE_IDLE * unit
         needed = timedelta(seconds=unit * (FREE_IDLE if idle else FREE_MOVING))
-        return sorted(seat for seat, since in watch.free_since.items() if now - since >= needed)
+        lost = sorted(seat for seat, since in watch.free_since.items() if now - since >= needed)
+        for seat in lost:
+            del watch.free_since[seat]
+        return lost
 
-    def _all_if_still(self, watch: _Watch, seats: _Seats, now: datetime) -> list[int]:
-        if (now - watch.moved_at).total_seconds() < watch.still * self._services.rules.lost_token_seconds:
+    def _all_if_still(self, watch: _Watch, seats: _Seats, now: datetime, moved_at: datetime) -> list[int]:
+        """``moved_at``: when anything last moved in any job."""
+        unit = self._services.rules.lost_token_seconds
+        nothing_moves = (now - moved_at).total_seconds() >= watch.still * unit
+        if not nothing_moves and (now - watch.moved_at).total_seconds() < STILL_MAX * unit:
             return []
         watch.moved_at, watch.still = now, min(watch.still * 2, STILL_MAX)
+        for seat in seats.free:
+            watch.free_since.pop(seat, None)
         return sorted(seats.free)
 
     def _send(self, tokens: Iterable[Token]) -> bool:

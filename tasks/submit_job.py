@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from domain.job import Job
 from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
 from domain.ports import Member
+from tasks.deadline import deadline_of
 from tasks.inline_portfolio import encode_portfolio
 from tasks.services import Rules, Services
 
@@ -107,7 +108,7 @@ def _job(command: SubmitJob, model: InvestmentModel, members_sha256: str, n: int
         members_sha256=members_sha256,
         inline_prices=command.prices,
         dry_run=command.dry_run,
-        deadline=_deadline(command.deadline, services),
+        deadline=deadline_of(command.deadline, services),
         correlation_id=command.correlation_id,
     )
 
@@ -181,17 +182,5 @@ def _parallelism(asked: int | None, rules: Rules) -> int:
         raise Invalid(
             f"parallelism {asked} is not within 1..{rules.max_parallelism}",
             details=({"field": "parallelism", "message": f"must be within 1..{rules.max_parallelism}"},),
-        )
-    return asked
-
-
-def _deadline(asked: datetime | None, services: Services) -> datetime:
-    now = services.clock.now()
-    if asked is None:
-        return now + timedelta(seconds=services.rules.default_deadline_seconds)
-    if asked <= now:
-        raise Invalid(
-            f"the deadline {asked.isoformat()} has passed already",
-            details=({"field": "deadline", "message": "must lie in the future"},),
         )
     return asked

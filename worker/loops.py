@@ -64,7 +64,7 @@ def prepare_store(jobs: JobStore, stop: threading.Event) -> None:
 def run_steward(
     services: Services, tick_seconds: float, stop: threading.Event, *, grace_seconds: float = 10.0
 ) -> None:
-    """Tick until told to stop. A store that is out makes it wait, longer each time, and never ends it.
+    """Tick until told to stop. A store that is out makes it wait, longer each time, and nothing ends it.
 
     A job that is being opened when it stops gets ``grace_seconds``: what is then left undone another steward does.
     """
@@ -78,6 +78,10 @@ def run_steward(
             except StoreUnavailable as error:
                 wait = min(wait * 2, STORE_OUT_WAIT_MAX_SECONDS)
                 log.warning("steward.store_out", error=str(error), again_in_seconds=wait)
+            except Exception:
+                # One thing it cannot do must not keep it from everything else, nor end it: nobody else heals.
+                wait = min(wait * 2, STORE_OUT_WAIT_MAX_SECONDS)
+                log.exception("steward.tick_failed", again_in_seconds=wait)
 
 
 class _Openings(Executor):

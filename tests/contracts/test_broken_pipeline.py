@@ -128,6 +128,20 @@ def test_a_claim_whose_reply_is_lost_is_found_again_and_costs_nothing(worlds: Wo
     assert [(item.attempt, item.fence) for item in world.items(job.job_id)] == [(1, 1), (1, 1)]
 
 
+def test_the_claim_of_the_last_portfolio_is_found_again_too(worlds: Worlds) -> None:
+    """The repeat is told that nothing is pending, not that its seat is busy."""
+    world = worlds.breaking(LONG_LEASE)
+    world.book(1)
+    job = world.submit()
+    world.tick(2)
+    worlds.connections[0].break_once("claim", "after")
+
+    done = world.finish(job, rounds=3)
+
+    assert (dict(done.counts), dict(done.healing)) == ({"traded": 1}, {})
+    assert [(item.attempt, item.fence) for item in world.items(job.job_id)] == [(1, 1)]
+
+
 def test_a_seat_that_another_took_while_the_store_was_out_stays_his(worlds: Worlds) -> None:
     world = worlds.breaking(LONG_LEASE)
     world.book(2)

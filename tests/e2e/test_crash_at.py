@@ -32,12 +32,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture
-def api(stack: Stack) -> Iterator[Api]:
-    with closing(Api(stack)) as api:
-        yield api
-
-
 def supervised(stack: Stack, look: Callable[[], Any]) -> Any:
     """What `look` sees, after whatever died was started again. None: nobody answers at the moment."""
     for child in list(stack.children):

@@ -40,13 +40,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture
-def api(stack: Stack) -> Iterator[Api]:
-    with closing(Api(stack)) as api:
-        yield api
-        api.faults()
-
-
 def ready(stack: Stack) -> int:
     try:
         return httpx.get(f"{stack.api_url}/health/ready", timeout=10).status_code

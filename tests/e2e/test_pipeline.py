@@ -47,12 +47,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture
-def api(stack: Stack) -> Iterator[Api]:
-    with closing(Api(stack)) as api:
-        yield api
-
-
 def test_a_calm_run_keeps_every_promise_and_repairs_nothing(stack: Stack, api: Api) -> None:
     job = api.finished(api.submit("calm", parallelism=3)["job_id"])
 

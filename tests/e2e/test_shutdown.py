@@ -46,11 +46,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def api(stack: Stack) -> Iterator[Api]:
-    with closing(Api(stack)) as api:
-        yield api
-        api.faults()
-        api.cancel_all()  # so that a worker finds the work of its own test and no other
+def api(api: Api) -> Iterator[Api]:
+    yield api
+    api.faults()
+    api.cancel_all()  # so that a worker finds the work of its own test and no other
 
 
 @pytest.fixture

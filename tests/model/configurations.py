@@ -204,6 +204,17 @@ _LARGE = (
         expanded=True,
     ),
     Configuration(name="L17", stewards=2, attempts=1, outages=True, deadlines=2, retries=1, cancels=1),
+    Configuration(
+        name="L18",
+        n=2,
+        stewards=2,
+        attempts=1,
+        faults=frozenset({Fault.CRASH, Fault.ERROR}),
+        retries=1,
+        cancels=1,
+        chosen=True,
+        expanded=True,
+    ),
 )
 
 SMALL: Mapping[str, Configuration] = {config.name: config for config in _SMALL}

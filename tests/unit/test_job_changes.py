@@ -5,16 +5,18 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 
+from adapters.stores.open import Store
 from domain.errors import Invalid, NotFound, UpstreamFault, WrongState
 from domain.ids import JobId
 from domain.item import ItemState
 from domain.job import Job, JobState, Retry
-from domain.ports import ClaimMiss, Token
+from domain.ports import ClaimMiss, JobStore, Token
+from tasks.bench import SEATS_KNOWN_FOR
 from tasks.cancel_job import cancel_job
 from tasks.change_parallelism import change_parallelism
 from tasks.close_job import close_job_if_finished
@@ -237,6 +239,20 @@ def test_a_job_that_is_over_without_failures_has_nothing_to_retry(world: World) 
     with pytest.raises(WrongState, match="nothing to retry") as refused:
         retry_job(RetryJob(job_id=done.job_id), world.services)
     assert refused.value.code == "nothing_to_retry"
+
+
+def test_a_cancelled_job_takes_up_nothing_more_though_no_steward_is_there_to_sweep_it(world: World) -> None:
+    world.book(20)
+    job = world.submit(parallelism=2)
+    world.tick()
+    world.work(at_most=4)
+    cancel_job(job.job_id, world.services)
+    world.clock.time += 2 * SEATS_KNOWN_FOR
+
+    world.work()
+
+    assert world.counts(job) == {"traded": 4, "pending": 16}
+    assert dict(world.finish(job).counts) == {"traded": 4, "cancelled": 16}
 
 
 def test_cancelled_portfolios_are_not_retried(world: World) -> None:
@@ -513,6 +529,45 @@ def test_a_mark_written_after_the_loss_was_noticed_hides_nothing(world: World) -
 
     eventually(lambda: len(world.tick().publisher.entries), lambda n: n == 1)
     assert world.publisher.entries == {item.item_id: item.order_set for item in world.items(job.job_id)}
+
+
+def test_a_job_that_is_retried_while_its_steward_looks_for_recent_jobs_is_not_overlooked(
+    tmp_path: Path,
+) -> None:
+    """It is not among the open ones yet when these are listed, and no longer among those that are over."""
+
+    class RetriedMeanwhile:
+        def __init__(self, store: Store) -> None:
+            self._store = store
+            self.to_retry: list[JobId] = []
+
+        def list_jobs(self, **asked: Any) -> Any:
+            if asked.get("finished_since"):
+                while self.to_retry:
+                    assert self._store.retry_job(self.to_retry.pop(), 0)
+            return self._store.list_jobs(**asked)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._store, name)
+
+    connected: list[RetriedMeanwhile] = []
+
+    def connect(store: Store) -> JobStore:
+        connected.append(RetriedMeanwhile(store))
+        return cast("JobStore", connected[-1])
+
+    world = World.create(tmp_path, PATIENT, connect=connect)
+    job = failed_job(world)
+    before = dict(world.publisher.entries)
+    settled(world).publisher.forget()
+    connected[0].to_retry.append(job.job_id)
+
+    world.tick(2)
+
+    assert connected[0].to_retry == []
+    assert before
+    assert world.publisher.entries == before
+    world.store.close()
 
 
 def test_the_first_queue_ever_seen_is_noted_and_nothing_is_published(world: World) -> None:

@@ -1,10 +1,11 @@
 """A job from request to published order sets, with every part real but the world outside."""
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -20,9 +21,11 @@ from domain.job import JobState
 from domain.ports import ClaimMiss, Finish, JobStore, Token
 from tasks.cancel_job import cancel_job
 from tasks.run_token import run_token
+from tasks.steward import PLENTY
 from tests.support import builders
 from tests.support.waiting import eventually
-from tests.support.world import World
+from tests.support.world import SHORT_RULES, World
+from worker.loops import run_steward
 
 
 @pytest.fixture
@@ -266,6 +269,40 @@ def test_an_error_nobody_foresaw_costs_an_attempt_and_is_told(world: World) -> N
     assert (item.state, item.reason) == (ItemState.FAILED, "internal_error: oops")
 
 
+def test_an_answer_that_the_store_refuses_costs_attempts_and_is_told_and_the_others_go_on(
+    tmp_path: Path,
+) -> None:
+    """Larger than a document may be, say. Not by leases running out, one after the other, and called poison then."""
+    world = World.create(tmp_path, connect=lambda store: cast("JobStore", Refusing(store)))
+    world.book(3)
+    with capture_logs():
+        job = world.finish(world.submit(parallelism=1))
+
+    assert dict(job.counts) == {"traded": 2, "failed": 1}
+    assert "expired" not in job.healing
+    refused = next(item for item in world.items(job.job_id) if item.state is ItemState.FAILED)
+    assert refused.reason == "too_large: too large to be stored"
+    assert [attempt.cause for attempt in refused.attempts] == [refused.reason] * 3
+    world.store.close()
+
+
+class Refusing:
+    """A store that takes every answer but those of one portfolio."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+
+        def call(*args: Any, **named: Any) -> Any:
+            if args and isinstance(args[0], Finish) and args[0].item_id.endswith(builders.portfolio_id(2)):
+                raise Invalid("too large to be stored", code="too_large")
+            return method(*args, **named)
+
+        return call
+
+
 def test_retry_brings_failed_portfolios_back_under_the_same_ids(world: World) -> None:
     world.book(3)
     world.upstreams.broken[builders.portfolio_id(2)] = UpstreamFault("accounting", "nonsense")
@@ -337,6 +374,82 @@ def test_a_lost_seat_comes_back_while_the_others_go_on(world: World) -> None:
 
     assert {token.seat for token in world.tokens.queue} == {0, 1}
     assert world.job(job).healing["resent"] >= 1
+
+
+class HastyStore:
+    """A store on whose clock 0.3 s pass between any two looks."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._now = store.now()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def now(self) -> datetime:
+        self._now += timedelta(seconds=0.3)
+        return self._now
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[World]:
+    """Where the steward takes a token for lost after a few rounds, however long those take."""
+    rules = replace(SHORT_RULES, lease_seconds=600.0, lost_token_seconds=1.0)
+    world = World.create(tmp_path, rules, connect=lambda store: cast(JobStore, HastyStore(store)))
+    yield world
+    world.store.close()
+
+
+def test_a_job_that_waits_behind_one_that_moves_has_lost_no_token(hasty: World) -> None:
+    hasty.book(60)
+    ahead, behind = hasty.submit("ahead", parallelism=2), hasty.submit("behind", parallelism=2)
+    hasty.tick(2)
+
+    while hasty.counts(ahead).get("pending"):
+        token = next(token for token in hasty.tokens.queue if token.job_id == ahead.job_id)
+        hasty.tokens.queue.remove(token)
+        run_token(token, hasty.services, hasty.bench)
+        hasty.tick()
+
+    assert dict(hasty.job(behind).healing) == {}
+
+
+def test_tokens_do_not_pile_up_while_nobody_takes_them(hasty: World) -> None:
+    hasty.book(9)
+    hasty.submit(parallelism=3)
+
+    hasty.tick(400)
+
+    assert 3 < len(hasty.tokens.queue) <= 3 * PLENTY + 3
+
+
+def test_a_round_that_fails_for_whatever_reason_does_not_end_the_steward(world: World) -> None:
+    world.book(2)
+    job = world.submit()
+    stop = threading.Event()
+
+    class Odd:
+        """A store whose first answer makes no sense, and whose job being open ends the test."""
+
+        def __init__(self) -> None:
+            self.rounds = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+        def expire_items(self, *_rules: object, **_more: object) -> list[object]:
+            self.rounds += 1
+            if self.rounds == 1:
+                raise TypeError("an answer nobody thought of")
+            if world.job(job).state is JobState.RUNNING:
+                stop.set()
+            return []
+
+    with capture_logs() as logs:
+        run_steward(replace(world.services, jobs=cast(JobStore, Odd())), 0.001, stop)
+
+    assert world.job(job).state is JobState.RUNNING
+    assert [entry["event"] for entry in logs].count("steward.tick_failed") == 1
 
 
 def test_tokens_that_cannot_be_sent_are_sent_once_the_broker_is_back(world: World) -> None:

@@ -22,6 +22,7 @@ from domain.ports import ClaimMiss, Expired, Finish, Folded, Member
 
 _DOCUMENTS_A_WRITE = 5_000
 BOTH: Final = 2  # of the two updates of a fold
+_CHANGES_A_WRITE = 500  # of one job's documents: far from the limit of time of one call, on a slow server too
 _BODIES = ("inline", "result", "order_set")
 _NO_BODIES = MappingProxyType(dict.fromkeys(_BODIES, 0))
 _STAMP = MappingProxyType({"touched": True})
@@ -192,8 +193,12 @@ class MongoItems:
         sent: Document = {"job_id": job_id, "out": Out.SENT}
         if since is not None:
             sent["touched"] = {"$gte": since}
+        total, after = 0, -1
         with self._mongo.open() as db:
-            return db.items.update_many(sent, {"$set": {"out": Out.DUE}}).modified_count
+            while part := _next_part(db, sent, after):
+                after = part["seq"]["$lte"]
+                total += db.items.update_many({**sent, **part}, {"$set": {"out": Out.DUE}}).modified_count
+        return total
 
     def busy_seats(self, job_id: JobId) -> Mapping[int, ItemId]:
         with self._mongo.open() as db:
@@ -249,11 +254,15 @@ class MongoItems:
             return db.count_by_state(job_id)
 
     def _change_all(self, left: Document, change: Document) -> int:
-        """Repeat a change that empties its own selection, a part at a time."""
+        """Repeat a change that empties its own selection, a part at a time, until nothing is left of it.
+
+        What somebody else changed meanwhile does not count, and does not end it either: of two who do this at once
+        neither is done before all of it is.
+        """
         total = 0
         with self._mongo.open() as db:
-            while changed := _change_some(db, left, change, _DOCUMENTS_A_WRITE, order="seq"):
-                total += sum(changed.values())
+            while part := _next_part(db, left):
+                total += db.items.update_many({**left, **part}, change).modified_count
         return total
 
 
@@ -339,6 +348,13 @@ def _own(db: Collections, place: _Place, candidate: Candidate) -> Item | None:
     mine = {"fence": candidate.fence + 1, "owner": place.owner, "state": ItemState.RUNNING}
     found = db.items.find_one({**_key(candidate.item_id), **mine})
     return None if found is None else _item(found)
+
+
+def _next_part(db: Collections, left: Document, after: int = -1) -> Document:
+    """Which items of a job to change next: a filter by their places. Empty: none are left."""
+    behind = {**left, "seq": {"$gt": after}}
+    found = list(db.items.find(behind, {"seq": 1}).sort("seq", ASCENDING).limit(_CHANGES_A_WRITE))
+    return {"seq": {"$gte": found[0]["seq"], "$lte": found[-1]["seq"]}} if found else {}
 
 
 def _change_some(
