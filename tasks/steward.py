@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -78,12 +78,12 @@ class Steward:
         self._opening = opening
         self._opened: dict[JobId, Future[None]] = {}
         self._watched: dict[JobId, _Watch] = {}
+        self._moved_at = datetime.min.replace(tzinfo=UTC)  # when anything was last seen to move, in any job
         self._queue: str | None = None  # the identity that is known to be noted
         self._loss: _Loss | None = None
         self._told: dict[str, datetime] = {}
-        self._upcoming: dict[
-            JobId, ItemId | None
-        ] = {}  # as read in this tick: one read answers several questions
+        # As read in this tick: one read answers several questions.
+        self._upcoming: dict[JobId, ItemId | None] = {}
 
     def tick(self) -> None:
         """Raises StoreUnavailable: nothing was lost, tick again."""
@@ -259,6 +259,8 @@ class Steward:
     def _repair_tokens(self, jobs: list[Job], now: datetime) -> None:
         """A token has no state behind it, so that one was lost can only be inferred: see the constants above."""
         seats = {job.job_id: self._seats(job) for job in jobs}
+        for job in jobs:
+            self._observe(job, seats[job.job_id], now)
         free = sum(len(of_job.free) for of_job in seats.values())
         if not free:
             return
@@ -268,13 +270,7 @@ class Steward:
             self._tell_of_outage("tokens.not_counted", error)
             return
         for job in jobs:
-            self._observe(job, seats[job.job_id], now, queue_is_short=length < free)
-        moved_at = max(watch.moved_at for watch in self._watched.values())
-        for job in jobs:
-            watch = self._watched.get(job.job_id)
-            lost = [] if watch is None else self._free_too_long(watch, now)
-            if not lost and watch is not None and length <= PLENTY * free:
-                lost = self._all_if_still(watch, seats[job.job_id], now, moved_at)
+            lost = self._lost_seats(job, seats[job.job_id], now, queued=length, needed=free)
             if lost and self._send([Token(job.job_id, seat) for seat in lost]):
                 self._services.jobs.note_healing(job.job_id, "resent", len(lost))
                 log.warning("tokens.resent", job=job.job_id, seats=lost)
@@ -288,38 +284,45 @@ class Steward:
         jobs = self._services.jobs
         upcoming = self._next_pending(job)
         if upcoming is None:
-            self._watched.pop(job.job_id, None)
             return _Seats(frozenset(), None)
         busy = jobs.busy_seats(job.job_id)
         return _Seats(frozenset(job.seats) - busy.keys(), (upcoming, busy))
 
-    def _observe(self, job: Job, seats: _Seats, now: datetime, *, queue_is_short: bool) -> None:
-        if seats.progress is None:
-            return  # nothing is pending: nothing can be missing
+    def _observe(self, job: Job, seats: _Seats, now: datetime) -> None:
+        if seats.progress is None:  # nothing is pending: nothing can be missing
+            if self._watched.pop(job.job_id, None):
+                self._moved_at = now
+            return
         watch = self._watched.setdefault(job.job_id, _Watch(now))
         if watch.progress != seats.progress:
             watch.progress, watch.moved_at, watch.still = seats.progress, now, STILL
+            self._moved_at = now
         since = watch.free_since
-        watch.free_since = {seat: since.get(seat, now) for seat in seats.free} if queue_is_short else {}
+        watch.free_since = {seat: since.get(seat, now) for seat in seats.free}
+
+    def _lost_seats(self, job: Job, seats: _Seats, now: datetime, *, queued: int, needed: int) -> list[int]:
+        watch = self._watched.get(job.job_id)
+        if watch is None or queued > PLENTY * needed:
+            return []
+        if queued >= needed:
+            watch.free_since.clear()
+        lost = self._free_too_long(watch, now) or self._all_if_still(watch, seats, now)
+        for seat in lost:
+            watch.free_since.pop(seat, None)
+        return lost
 
     def _free_too_long(self, watch: _Watch, now: datetime) -> list[int]:
         unit = self._services.rules.lost_token_seconds
         idle = (now - watch.moved_at).total_seconds() >= FREE_IDLE * unit
         needed = timedelta(seconds=unit * (FREE_IDLE if idle else FREE_MOVING))
-        lost = sorted(seat for seat, since in watch.free_since.items() if now - since >= needed)
-        for seat in lost:
-            del watch.free_since[seat]
-        return lost
+        return sorted(seat for seat, since in watch.free_since.items() if now - since >= needed)
 
-    def _all_if_still(self, watch: _Watch, seats: _Seats, now: datetime, moved_at: datetime) -> list[int]:
-        """``moved_at``: when anything last moved in any job."""
+    def _all_if_still(self, watch: _Watch, seats: _Seats, now: datetime) -> list[int]:
         unit = self._services.rules.lost_token_seconds
-        nothing_moves = (now - moved_at).total_seconds() >= watch.still * unit
+        nothing_moves = (now - max(self._moved_at, watch.moved_at)).total_seconds() >= watch.still * unit
         if not nothing_moves and (now - watch.moved_at).total_seconds() < STILL_MAX * unit:
             return []
         watch.moved_at, watch.still = now, min(watch.still * 2, STILL_MAX)
-        for seat in seats.free:
-            watch.free_since.pop(seat, None)
         return sorted(seats.free)
 
     def _send(self, tokens: Iterable[Token]) -> bool:
