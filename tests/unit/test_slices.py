@@ -24,7 +24,7 @@ from tasks.run_token import HandBack, Work, answered, run_token
 from tasks.services import Services
 from tests.support.lost_replies import BreakingStore
 from tests.support.waiting import eventually
-from tests.support.world import SHORT_RULES, World
+from tests.support.world import SHORT_RULES, FakePublisher, World
 
 SLICE = 3
 RULES = replace(SHORT_RULES, slice_portfolios=SLICE, lease_seconds=60.0, due_after_seconds=60.0)
@@ -407,6 +407,42 @@ def test_a_result_queue_that_is_out_leaves_the_slice_due_and_loses_nothing(world
     world.publisher.out = True
 
     run_token(token, world.services, world.bench)
+
+    assert world.job(job).state is JobState.DONE
+    assert {item.out for item in world.items(job.job_id)} == {"due"}
+
+
+def test_a_mistake_after_the_next_was_claimed_hands_that_one_back(tmp_path: Path) -> None:
+    class Mistaken(Counting):
+        def __getattr__(self, name: str) -> Any:
+            if name == "note_healing":
+                raise ValueError("a mistake of ours")
+            return super().__getattr__(name)
+
+    world = World.create(tmp_path, RULES, connect=lambda store: cast("JobStore", Mistaken(store)))
+    job, token = running(world, 3)
+
+    def act(_item: Item) -> None:
+        world.store.expire_items(-1, max_attempts=3)  # so that its healing is noted
+
+    run_token(token, world.services, world.bench, at(1, act))
+
+    assert world.counts(job) == {"delayed": 2, "pending": 1}
+    assert world.store.busy_seats(job.job_id) == {}
+    assert sorted(item.attempt for item in world.items(job.job_id)) == [0, 0, 1]
+    assert list(world.tokens.queue) == [token]
+    world.store.close()
+
+
+def test_a_publisher_that_raises_anything_leaves_the_slice_due(world: World) -> None:
+    class Broken(FakePublisher):
+        def publish(self, *_publications: object) -> None:
+            raise ValueError("a mistake of ours")
+
+    job, token = running(world, 2)
+    bench = replace(world.bench, outgoing=Outgoing(Broken(), world.bench.marks))
+
+    run_token(token, world.services, bench)
 
     assert world.job(job).state is JobState.DONE
     assert {item.out for item in world.items(job.job_id)} == {"due"}
