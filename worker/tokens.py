@@ -101,8 +101,8 @@ class Envelopes:
     """Tokens as kombu puts messages on a Redis list. Celery makes the headers once; a token changes five of them."""
 
     def __init__(self, app: Celery, queue: str) -> None:
-        message = app.amqp.as_task_v2("id", RUN, kwargs={}, kwargsrepr="", ignore_result=None)
-        self._headers: dict[str, Any] = message.headers
+        message = app.amqp.as_task_v2("id", RUN, kwargs={}, kwargsrepr="")
+        self._headers: dict[str, Any] = {**message.headers, "ignore_result": None}  # the task says it
         self._embedded: Any = message.body[2]
         self._delivery = {"exchange": "", "routing_key": queue}
 
