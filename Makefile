@@ -8,6 +8,7 @@ SEED ?= 1
 WHAT ?= all
 SECONDS ?= 1800
 STORE ?= sqlite
+SLICE ?= 1
 BIN := .venv/bin
 ARGS ?=
 
@@ -23,8 +24,8 @@ test: .venv/dev.stamp ## every test, with branch coverage and its floor; ARGS go
 fast: .venv/dev.stamp ## unit and property tests: no server, no process
 	$(BIN)/python -m pytest tests/unit tests/property $(ARGS)
 
-chaos: .venv/dev.stamp ## kill everything at random; KILLS=300 PORTFOLIOS=1000 SEED=1 SECONDS=1800 STORE=sqlite|mongodb|URL
-	@$(BIN)/python -m tests.chaos --kills $(KILLS) --portfolios $(PORTFOLIOS) --seed $(SEED) --seconds $(SECONDS) --store '$(STORE)' $(ARGS)
+chaos: .venv/dev.stamp ## kill everything at random; KILLS=300 PORTFOLIOS=1000 SEED=1 SECONDS=1800 STORE=sqlite|mongodb|URL SLICE=8
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) --portfolios $(PORTFOLIOS) --seed $(SEED) --seconds $(SECONDS) --store '$(STORE)' --slice $(SLICE) $(ARGS)
 
 lint: .venv/dev.stamp ## style, imports between layers, dependencies, spelling, compose file
 	$(BIN)/ruff check .

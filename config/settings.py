@@ -100,6 +100,8 @@ class Settings(BaseSettings):
     max_delay_seconds: Seconds = 60.0
     due_after_seconds: Seconds = 10.0
     lost_token_seconds: Seconds = 3.0
+    slice_portfolios: Annotated[int, Field(ge=1, le=1024)] = 1
+    slice_milliseconds: Annotated[float, Field(gt=0)] = 400.0
     default_deadline_seconds: Seconds = 6 * 3600.0
     republish_window_seconds: Annotated[float, Field(gt=0, le=14 * 24 * 3600)] = 24 * 3600.0
     stated_value_low: float = 0.85
@@ -155,6 +157,16 @@ class Settings(BaseSettings):
         """A worker must be dead, or have given up, before its lease ends: else two could work on one portfolio."""
         if not self.solver_time_limit_seconds < self.task_time_limit_seconds < self.lease_seconds:
             raise ValueError("needed: solver_time_limit_seconds < task_time_limit_seconds < lease_seconds")
+        return self
+
+    @model_validator(mode="after")
+    def _slice_leaves_time_for_its_last(self) -> "Settings":
+        """A slice is one task: the limit of a task must leave its last portfolio the time it has on its own."""
+        last_begins = self.slice_milliseconds / 1000 if self.slice_portfolios > 1 else 0.0
+        if self.solver_time_limit_seconds + last_begins >= self.task_time_limit_seconds:
+            raise ValueError(
+                "needed: solver_time_limit_seconds + slice_milliseconds / 1000 < task_time_limit_seconds"
+            )
         return self
 
     @property

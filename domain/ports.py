@@ -96,11 +96,11 @@ class Publication:
 
 
 class OrderSetPublisher(Protocol):
-    def publish(self, publication: Publication) -> None:
-        """Add the entry unless its id was added before: one atomic step where the broker allows it.
+    def publish(self, *publications: Publication) -> None:
+        """Add each entry unless its id was added before: an atomic step for each where the broker allows it.
 
         Raises:
-            BrokerUnavailable: nothing is known about the entry; publish the same bytes again later.
+            BrokerUnavailable: nothing is known about any of them; publish the same bytes again later.
         """
 
     def identity(self) -> str | None:
@@ -210,6 +210,14 @@ class Finish:
     reason: str
     result: bytes
     order_set: bytes | None  # None: nothing to publish (a dry run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """What became of a finish and a claim that went to the store together: each as its own method answers."""
+
+    stored: bool
+    claimed: Item | ClaimMiss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,6 +353,16 @@ class JobStore(Protocol):
         """I3. Result, outcome and outbox in one write. False: the fence has moved, drop the result.
 
         After a lost reply the write is repeated and recognised as its own.
+        """
+
+    def finish_and_claim(self, finish: Finish, job_id: JobId, seat: int, owner: str) -> Folded:
+        """I3 of one item, then I2 of the job's next one on the same seat, in one round trip where the store can.
+
+        Both stay compare-and-sets of their own, in this order: a store that dies on the way did both, neither, or
+        the finish alone, and never claims on a seat that the finish has still to free. The claim does not depend
+        on the finish: who lost its lease may find its seat free. ``touched`` of what was claimed may be None.
+
+        After a lost reply it is repeated: the finish is recognised, and the seat is held under ``owner``.
         """
 
     def fail_attempt(

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from domain.errors import NotFound, StoreUnavailable
+import structlog
+
+from domain.errors import BrokerUnavailable, NotFound, StoreUnavailable
 from domain.ids import ItemId, JobId
 from domain.job import Job, JobState
-from domain.ports import JobStore, Token
+from domain.ports import JobStore, OrderSetPublisher, Publication, Token
 from domain.prices import PriceSnapshot, thaw
 from domain.terms import Terms
+
+log = structlog.get_logger(__name__)
 
 SEATS_KNOWN_FOR = timedelta(seconds=1)
 
@@ -118,6 +122,61 @@ class Marks:
             return
 
 
+class Outgoing:
+    """Order sets that are stored and still to be published: those of a slice go out together.
+
+    A slow portfolio must not hold up those before it in its slice: a timer of its own publishes what waits for longer
+    than a moment. What is lost here with its process is due in the store, and the steward publishes it.
+    """
+
+    def __init__(self, publisher: OrderSetPublisher, marks: Marks, *, every_seconds: float = 0.25) -> None:
+        self._publisher = publisher
+        self._marks = marks
+        self._every_seconds = every_seconds
+        self._lock = threading.Lock()
+        self._waiting: list[Publication] = []
+        self._timer: threading.Timer | None = None
+
+    def add(self, publication: Publication, *, is_last: bool) -> None:
+        """``is_last``: of its slice, at whose end a flush comes at once."""
+        with self._lock:
+            self._waiting.append(publication)
+            if self._timer is None and not is_last:
+                self._timer = threading.Timer(self._every_seconds, self._on_time)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def flush(self) -> None:
+        """Publish what waits. A broker that is out of reach costs nothing: it stays due, and the steward publishes it."""
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        if not batch:
+            return
+        try:
+            self._publisher.publish(*batch)
+        except BrokerUnavailable as error:
+            log.warning("order_sets.still_due", items=[each.item_id for each in batch], error=str(error))
+            return
+        except Exception:
+            log.exception("order_sets.not_published", items=[each.item_id for each in batch])
+            return
+        for published in batch:
+            self._marks.add(published.item_id)
+
+    def close(self) -> None:
+        """Publish what waits, and start no timer's thread on what is gone."""
+        with self._lock:
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        self.flush()
+
+    def _on_time(self) -> None:
+        with self._lock:
+            self._timer = None
+        self.flush()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     """One worker process's own things. ``owner`` names it in the store (host, pid, start)."""
@@ -125,8 +184,14 @@ class Bench:
     owner: str
     frozen: FrozenJobs
     marks: Marks
+    outgoing: Outgoing
     claims: Iterator[int] = field(default_factory=itertools.count)
 
     def next_owner(self) -> str:
         """A name for one claim: it tells this claim from every other, of this process too."""
         return f"{self.owner}:{next(self.claims)}"
+
+    def close(self) -> None:
+        """Publish and mark what waits."""
+        self.outgoing.close()
+        self.marks.flush()

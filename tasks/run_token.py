@@ -1,12 +1,19 @@
-"""Work one portfolio on one seat: claim, fetch, solve, store with the outbox, publish, pass the token on.
+"""Work a token's slice of its job on one seat: claim, fetch, solve, store with the outbox, publish; then pass it on.
 
-Delivered twice, late or to several workers at once it does no harm: the seat is a unique index in the store and
+A slice is one portfolio unless the settings allow more. However many it has, each is claimed, fenced, leased, stored
+and published for itself; only the write that stores one and the write that claims the next travel together.
+
+Delivered twice, late or to several workers at once a token does no harm: the seat is a unique index in the store and
 every later step compares the claim's fence.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal
+from enum import Enum, auto
 from functools import lru_cache
+from typing import TypeVar
 
 import stamina
 import structlog
@@ -35,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 STOPPED = "worker_stopped"
 
+_T = TypeVar("_T")
+
 
 class HandBack(BaseException):
     """Raised by a signal into whatever is going on: this process ends, somebody else shall work the portfolio.
@@ -43,53 +52,187 @@ class HandBack(BaseException):
     """
 
 
-def run_token(token: Token, services: Services, bench: Bench) -> None:
-    """One Celery task: at most one portfolio.
+class _End(Enum):
+    """Why a slice ends though nobody was asked for another portfolio."""
+
+    PASS_ON = auto()  # it had its share: the token goes round
+    OUTAGE = auto()  # only probes run
+
+
+_Next = Item | ClaimMiss | _End
+Work = Callable[[Item, FrozenJob, Services], Finish]
+
+
+def answered(item: Item, frozen: FrozenJob, services: Services) -> Finish:
+    """The work on one portfolio: what it becomes, and what is told of it."""
+    return finish_of(frozen.job, item.fence, _rebalance(item, frozen, services), frozen.snapshot)
+
+
+def run_token(token: Token, services: Services, bench: Bench, work: Work = answered) -> None:
+    """One Celery task: at most one slice. ``work`` is what is done with each portfolio.
 
     Raises:
-        StoreUnavailable: nothing is lost; the lease and the steward bring the portfolio back.
+        StoreUnavailable: nothing is lost; the lease and the steward bring back what is in hand.
     """
     if not bench.frozen.has_seat(token, services.clock.now()):
         return  # the job was given fewer seats
-    item = _claim(token, bench.next_owner(), services)
-    if item is ClaimMiss.SEAT_BUSY:
-        return
-    if isinstance(item, ClaimMiss):
+    end = _Slice(token, services, bench, work).run()
+    if end is ClaimMiss.NOTHING_PENDING:
         bench.marks.flush()
         _close(token, services)
-        return
-    try:
-        goes_on = _work(item, token, services, bench)
-    except HandBack:
-        goes_on = _hand_back(item, services)
-    if goes_on:
+    elif end is _End.PASS_ON:
         _pass_on(token, services)
 
 
-def _claim(token: Token, owner: str, services: Services) -> Item | ClaimMiss:
-    """Claim, trying again while the store is out: a claim whose reply was lost holds the seat under our name."""
-    for attempt in _while_store_is_out(services.rules):
-        with attempt:
-            claimed = services.jobs.claim(token.job_id, token.seat, owner)
-            if isinstance(claimed, ClaimMiss) and attempt.num > 1:
-                return _own(token, owner, services) or claimed
-            return claimed
-    raise AssertionError("unreachable: the last attempt raises")  # pragma: no cover
+class _Slice:
+    """One portfolio after the other on one seat, until its share is done or something speaks against another."""
+
+    def __init__(self, token: Token, services: Services, bench: Bench, work: Work) -> None:
+        self._token = token
+        self._services = services
+        self._bench = bench
+        self._work = work
+        self._begun = services.clock.now()
+        self._owner = bench.next_owner()  # the name of the last claim that was asked for
+        self._in_hand: Item | None = None
+        self._taken = 0
+
+    def run(self) -> ClaimMiss | _End:
+        try:
+            found: _Next = self._claim()
+            while isinstance(found, Item):
+                self._in_hand = found
+                self._taken += 1
+                found = self._one(found)
+        except HandBack:
+            self._hand_back()
+            return _End.PASS_ON
+        finally:
+            self._bench.outgoing.flush()
+        return found
+
+    def _one(self, item: Item) -> _Next:
+        services = self._services
+        try:
+            frozen = self._bench.frozen.get(item.job_id)
+            with structlog.contextvars.bound_contextvars(
+                correlation_id=frozen.job.correlation_id, item=item.item_id
+            ):
+                finish = self._work(item, frozen, services)
+            return self._finish(finish, item)
+        except UpstreamUnavailable as outage:
+            _give_back(item, outage, services)
+            return _End.OUTAGE
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, it costs an attempt and is told
+            _fail_attempt(item, error, services)  # matches nothing, where the answer is stored already
+            self._hand_back_next(item)
+            return _End.PASS_ON
+
+    # -------------------------------------------------------------------------------------------- the store
+
+    def _claim(self) -> Item | ClaimMiss:
+        """The first one of the slice."""
+        token = self._token
+        return self._recognised(
+            *_patiently(
+                lambda: self._services.jobs.claim(token.job_id, token.seat, self._owner),
+                self._services.rules,
+            )
+        )
+
+    def _stored(self, finish: Finish) -> tuple[bool, _Next]:
+        """Store the answer and, in the same write, claim the next portfolio if the slice takes another."""
+        jobs, rules, token = self._services.jobs, self._services.rules, self._token
+        if not self._takes_another():
+            return _patiently(lambda: jobs.finish(finish), rules)[0], _End.PASS_ON
+        self._owner = self._bench.next_owner()
+        folded, repeated = _patiently(
+            lambda: jobs.finish_and_claim(finish, token.job_id, token.seat, self._owner), rules
+        )
+        return folded.stored, self._recognised(folded.claimed, repeated)
+
+    def _takes_another(self) -> bool:
+        """Probes take one, so that an outage that is not over costs one; so does a token its seat was taken from."""
+        rules = self._services.rules
+        if self._taken >= rules.slice_portfolios or self._token.probe:
+            return False
+        now = self._services.clock.now()
+        if now - self._begun >= timedelta(milliseconds=rules.slice_milliseconds):
+            return False
+        try:
+            return self._bench.frozen.has_seat(self._token, now)
+        except StoreUnavailable:
+            return False  # what is in hand is worth waiting for the store, another portfolio is not
+
+    def _recognised(self, claimed: Item | ClaimMiss, repeated: bool) -> Item | ClaimMiss:  # noqa: FBT001 - as `_patiently` answers
+        """A claim whose reply was lost holds the seat under this very claim's name."""
+        if repeated and isinstance(claimed, ClaimMiss):
+            return self._own() or claimed
+        return claimed
+
+    def _own(self) -> Item | None:
+        jobs, token = self._services.jobs, self._token
+        holder = jobs.busy_seats(token.job_id).get(token.seat)
+        item = None if holder is None else jobs.get_item(holder)
+        if item is None or item.state is not ItemState.RUNNING or item.owner != self._owner:
+            return None
+        return item
+
+    # -------------------------------------------------------------------------------------------- its end
+
+    def _finish(self, finish: Finish, item: Item) -> _Next:
+        services = self._services
+        stored, found = self._stored(finish)
+        if not stored:
+            services.jobs.note_healing(item.job_id, "zombies")
+            log.warning("item.zombie", item=item.item_id, fence=item.fence)
+            return found
+        if self._token.probe and services.jobs.resume_job(item.job_id):
+            _fill_seats(self._token, services.jobs.get_job(item.job_id), services)
+        if finish.order_set is not None:
+            told = Publication(item.item_id, item.job_id, finish.order_set)
+            self._bench.outgoing.add(told, is_last=not isinstance(found, Item))
+        return found
+
+    def _hand_back(self) -> None:
+        """Of a process that is told to end: whatever it holds, a claim that was on its way included.
+
+        A result that was stored just before stays: the item is no longer running.
+        """
+        if self._in_hand is not None:
+            self._give_up(self._in_hand)
+        self._hand_back_next(self._in_hand)
+
+    def _hand_back_next(self, held: Item | None) -> None:
+        """What was claimed last, if that is not what is held."""
+        if held is None or held.owner != self._owner:
+            under_way = self._own()
+            if under_way is not None:
+                self._give_up(under_way)
+
+    def _give_up(self, item: Item) -> None:
+        if self._services.jobs.give_back(item.item_id, item.fence, STOPPED, delay_seconds=0):
+            log.warning("item.handed_back", item=item.item_id)
 
 
-def _own(token: Token, owner: str, services: Services) -> Item | None:
-    holder = services.jobs.busy_seats(token.job_id).get(token.seat)
-    item = None if holder is None else services.jobs.get_item(holder)
-    if item is None or item.state is not ItemState.RUNNING or item.owner != owner:
-        return None
-    return item
+def _patiently(write: Callable[[], _T], rules: Rules) -> tuple[_T, bool]:
+    """The store's answer, and whether it was asked more than once: while it is out, as long as the lease surely lasts.
 
+    The work is done, or the seat is ours: only the write is missing.
 
-def _while_store_is_out(rules: Rules) -> Iterable[stamina.Attempt]:
-    """Attempts for as long as the lease surely lasts; the last one raises."""
-    return stamina.retry_context(
+    Raises:
+        StoreUnavailable: it stayed out.
+    """
+    with suppress(StoreUnavailable):
+        return write(), False
+    for attempt in stamina.retry_context(
         on=StoreUnavailable, attempts=None, timeout=rules.lease_seconds / 2, wait_max=5.0
-    )
+    ):
+        with attempt:
+            return write(), True
+    raise AssertionError("unreachable: the last attempt raises")  # pragma: no cover
 
 
 def _close(token: Token, services: Services) -> None:
@@ -97,25 +240,6 @@ def _close(token: Token, services: Services) -> None:
         close_job_if_finished(token.job_id, services)
     except NotFound:
         log.warning("token.stray", job=token.job_id, seat=token.seat)
-
-
-def _work(item: Item, token: Token, services: Services, bench: Bench) -> bool:
-    """Whether the token goes on: not during an outage, where only probes run."""
-    try:
-        frozen = bench.frozen.get(item.job_id)
-        with structlog.contextvars.bound_contextvars(
-            correlation_id=frozen.job.correlation_id, item=item.item_id
-        ):
-            answer = _rebalance(item, frozen, services)
-        _finish(finish_of(frozen.job, item.fence, answer, frozen.snapshot), item, token, services, bench)
-    except UpstreamUnavailable as outage:
-        _give_back(item, outage, services)
-        return False
-    except StoreUnavailable:
-        raise
-    except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, it costs an attempt and is told
-        _fail_attempt(item, error, services)  # matches nothing, where the answer is stored already
-    return True
 
 
 # ------------------------------------------------------------------------------------------------ the answer
@@ -160,44 +284,12 @@ def _unknown_portfolio(item: Item) -> Rebalance:
 # ------------------------------------------------------------------------------------------------ its end
 
 
-def _finish(finish: Finish, item: Item, token: Token, services: Services, bench: Bench) -> None:
-    if not _stored(finish, services):
-        services.jobs.note_healing(item.job_id, "zombies")
-        log.warning("item.zombie", item=item.item_id, fence=item.fence)
-        return
-    if token.probe and services.jobs.resume_job(item.job_id):
-        _fill_seats(token, services.jobs.get_job(item.job_id), services)
-    if finish.order_set is None:
-        return
-    try:
-        services.publisher.publish(Publication(item.item_id, item.job_id, finish.order_set))
-    except BrokerUnavailable as error:
-        log.warning("order_set.still_due", item=item.item_id, error=str(error))
-        return
-    bench.marks.add(item.item_id)
-
-
-def _stored(finish: Finish, services: Services) -> bool:
-    """Store the answer, trying again while the lease lasts: the work is done, only the write is missing."""
-    for attempt in _while_store_is_out(services.rules):
-        with attempt:
-            return services.jobs.finish(finish)
-    raise AssertionError("unreachable: the last attempt raises")  # pragma: no cover
-
-
 def _give_back(item: Item, outage: Unavailable, services: Services) -> None:
     rules = services.rules
     delay = min(rules.outage_delay_seconds * 2.0**item.given_back, rules.max_delay_seconds)
     if services.jobs.give_back(item.item_id, item.fence, str(outage), delay_seconds=delay):
         services.jobs.wait_job(item.job_id, str(outage), rules.outage_delay_seconds)
     log.warning("item.given_back", item=item.item_id, service=outage.service, cause=outage.cause)
-
-
-def _hand_back(item: Item, services: Services) -> bool:
-    """Of a process that is told to end. A result that was stored just before stays: then this matches nothing."""
-    services.jobs.give_back(item.item_id, item.fence, STOPPED, delay_seconds=0)
-    log.warning("item.handed_back", item=item.item_id)
-    return True
 
 
 def _fail_attempt(item: Item, error: Exception, services: Services) -> None:

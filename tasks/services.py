@@ -34,6 +34,8 @@ class Rules:
     max_delay_seconds: float = 60.0
     due_after_seconds: float = 10.0
     lost_token_seconds: float = 3.0
+    slice_portfolios: int = 1
+    slice_milliseconds: float = 400.0
     default_deadline_seconds: float = 6 * 3600.0
     republish_window_seconds: float = 24 * 3600.0
     stated_value_low: float = 0.85

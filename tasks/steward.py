@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from domain.errors import BrokerUnavailable, Unavailable
-from domain.ids import JobId
-from domain.item import Item, ItemState
+from domain.ids import ItemId, JobId
+from domain.item import OPEN_STATES, Item, ItemState
 from domain.job import OPEN, Job, JobState
 from domain.ports import Publication, Token
 from tasks.close_job import close_job_if_finished, put_back
@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 JOBS_AT_ONCE = 500
 DUE_AT_ONCE = 1000
+PUBLISHED_AT_ONCE = 50  # a command of that many order sets does not hold up a broker
 QUEUE_NOTE = "result queue"  # under which the stewards note whose data they have published to
 # While the queue is shorter than the number of free seats, a seat that stays free this many times
 # ``lost_token_seconds`` has lost its token: sooner when nothing moves in its job than when other seats go on (a
@@ -81,9 +82,12 @@ class Steward:
         self._queue: str | None = None  # the identity that is known to be noted
         self._loss: _Loss | None = None
         self._told: dict[str, datetime] = {}
+        # As read in this tick: one read answers several questions.
+        self._upcoming: dict[JobId, ItemId | None] = {}
 
     def tick(self) -> None:
         """Raises StoreUnavailable: nothing was lost, tick again."""
+        self._upcoming.clear()
         self._expire()
         woken = self._services.jobs.wake_items()
         now = self._services.jobs.now()
@@ -109,13 +113,17 @@ class Steward:
         """Whether nothing of it is left."""
         sent: list[Item] = []
         due = self._services.jobs.due_items(self._services.rules.due_after_seconds, DUE_AT_ONCE)
+        for item in due:
+            if item.order_set is None:  # the stores write both at once: never publish an empty message
+                log.error("order_set.missing", item=item.item_id)
+        told = [item for item in due if item.order_set is not None]
         try:
-            for item in due:
-                if item.order_set is None:  # the stores write both at once: never publish an empty message
-                    log.error("order_set.missing", item=item.item_id)
-                    continue
-                self._services.publisher.publish(Publication(item.item_id, item.job_id, item.order_set))
-                sent.append(item)
+            for start in range(0, len(told), PUBLISHED_AT_ONCE):
+                part = told[start : start + PUBLISHED_AT_ONCE]
+                self._services.publisher.publish(
+                    *(Publication(item.item_id, item.job_id, item.order_set or b"") for item in part)
+                )
+                sent.extend(part)
         except BrokerUnavailable as error:
             self._tell_of_outage("order_sets.still_due", error)
         if sent:
@@ -198,15 +206,13 @@ class Steward:
 
     def _close(self, job: Job, _now: datetime) -> None:
         # A worker that runs out of portfolios closes the job; this is for when that worker died.
-        if not self._services.jobs.has_items(
-            job.job_id, {ItemState.PENDING, ItemState.RUNNING, ItemState.DELAYED}
-        ):
+        if self._next_pending(job) is None and not self._services.jobs.has_items(job.job_id, OPEN_STATES):
             close_job_if_finished(job.job_id, self._services)
 
     def _probe(self, job: Job, now: datetime) -> None:
         self._close(job, now)
         due = job.probe_at is not None and job.probe_at <= now
-        if not due or not self._services.jobs.has_items(job.job_id, {ItemState.PENDING}):
+        if not due or self._next_pending(job) is None:
             return
         rules = self._services.rules
         distance = min(rules.outage_delay_seconds * 2.0 ** (job.probes + 1), rules.max_delay_seconds)
@@ -269,9 +275,14 @@ class Steward:
                 self._services.jobs.note_healing(job.job_id, "resent", len(lost))
                 log.warning("tokens.resent", job=job.job_id, seats=lost)
 
+    def _next_pending(self, job: Job) -> ItemId | None:
+        if job.job_id not in self._upcoming:
+            self._upcoming[job.job_id] = self._services.jobs.next_pending(job.job_id)
+        return self._upcoming[job.job_id]
+
     def _seats(self, job: Job) -> _Seats:
         jobs = self._services.jobs
-        upcoming = jobs.next_pending(job.job_id)
+        upcoming = self._next_pending(job)
         if upcoming is None:
             return _Seats(frozenset(), None)
         busy = jobs.busy_seats(job.job_id)

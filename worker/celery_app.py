@@ -15,6 +15,7 @@ from tasks.registry import START_SCHEDULED, register
 from worker import guarded_redis
 
 if TYPE_CHECKING:
+    from tasks.run_token import Work
     from worker.process import WorkerProcess
 
 
@@ -27,15 +28,31 @@ def create_sending_app(settings: Settings) -> Celery:
     return app
 
 
-def create_worker_app(settings: Settings) -> Celery:
-    """For a process that works: with the tasks, and the signals that open and close what they need."""
+def create_worker_app(settings: Settings, work: "Work | None" = None) -> Celery:
+    """For a process that works: with the tasks, and the signals that open and close what they need.
+
+    ``work``: what is done with a portfolio; None: what Trimtab is for.
+    """
     from worker.process import WorkerProcess  # noqa: PLC0415 - who only sends needs nothing of what works
 
     app = create_sending_app(settings)
-    process = WorkerProcess(settings, app)
+    process = WorkerProcess(settings, app) if work is None else WorkerProcess(settings, app, work)
     register(app, process)
     _connect_signals(process, settings)
     return app
+
+
+def worker_command(settings: Settings, node: str) -> list[str]:
+    """What ``app.start`` is told to become a worker of the task queue."""
+    return [
+        "--quiet",  # the banner is art for a terminal; `worker.started` says it in a line
+        "worker",
+        *("--loglevel", "WARNING"),
+        "--without-gossip",
+        "--without-mingle",
+        *("--queues", settings.task_queue),
+        *("--hostname", node),
+    ]
 
 
 def _connect_signals(process: "WorkerProcess", settings: Settings) -> None:

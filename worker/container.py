@@ -43,6 +43,8 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
                 correlation=_correlation_id,
             )
         )
+        tokens = CeleryTokens(app)
+        held.callback(tokens.close)
         services = Services(
             models=store,
             jobs=store,
@@ -52,7 +54,7 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
             directory=sources.directory,
             solver=DeferredSolver(time_limit_seconds=settings.solver_time_limit_seconds),
             publisher=build_publisher(settings, held),
-            tokens=CeleryTokens(app),
+            tokens=tokens,
             clock=SystemClock(),
             rules=_rules(settings),
         )

@@ -48,6 +48,7 @@ _JOB_STORE_WRITES = (
     # a worker and one portfolio
     "claim",
     "finish",
+    "finish_and_claim",
     "mark_sent",
     "fail_attempt",
     "give_back",

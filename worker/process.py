@@ -14,8 +14,8 @@ from config.settings import Settings
 from domain.errors import Busy, Invalid, StoreUnavailable, TrimtabError, Unavailable
 from domain.ids import ModelId
 from domain.ports import Token
-from tasks.bench import Bench, FrozenJobs, Marks
-from tasks.run_token import HandBack, run_token
+from tasks.bench import Bench, FrozenJobs, Marks, Outgoing
+from tasks.run_token import HandBack, Work, answered, run_token
 from tasks.services import Services
 from tasks.start_scheduled import StartScheduled, start_scheduled
 from worker.container import build_services
@@ -40,9 +40,11 @@ class WorkerProcess:
     Clients are not fork-safe: a child that finds another process's clients opens its own and leaves those alone.
     """
 
-    def __init__(self, settings: Settings, app: Celery) -> None:
+    def __init__(self, settings: Settings, app: Celery, work: Work = answered) -> None:
+        """``work``: what is done with a portfolio; another one to measure the way there and back alone."""
         self._settings = settings
         self._app = app
+        self._work = work
         self._opened: _Opened | None = None
         self.in_hand = InHand(self.close)
 
@@ -51,7 +53,7 @@ class WorkerProcess:
         with structlog.contextvars.bound_contextvars(job=token.job_id, seat=token.seat), self.in_hand.held():
             try:
                 opened = self._open()
-                run_token(token, opened.services, opened.bench)
+                run_token(token, opened.services, opened.bench, self._work)
             except StoreUnavailable as error:
                 log.warning("token.store_out", error=str(error))
             except HandBack:
@@ -87,10 +89,10 @@ class WorkerProcess:
         return start_scheduled(command, services).job_id
 
     def close(self) -> None:
-        """Write the marks that wait, and close the clients. Only what this very process opened."""
+        """Publish and mark what waits, and close the clients. Only what this very process opened."""
         opened, self._opened = self._opened, None
         if opened is not None and opened.pid == os.getpid():
-            opened.bench.marks.flush()
+            opened.bench.close()
             opened.held.close()
 
     def _open(self) -> _Opened:
@@ -98,7 +100,13 @@ class WorkerProcess:
             held = ExitStack()
             services = held.enter_context(build_services(self._settings, self._app))
             owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-            bench = Bench(owner=owner, frozen=FrozenJobs(services.jobs), marks=Marks(services.jobs))
+            marks = Marks(services.jobs)
+            bench = Bench(
+                owner=owner,
+                frozen=FrozenJobs(services.jobs),
+                marks=marks,
+                outgoing=Outgoing(services.publisher, marks),
+            )
             self._opened = _Opened(os.getpid(), services, bench, held)
         return self._opened
 

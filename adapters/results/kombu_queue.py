@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kombu import Connection, Queue
+from kombu import Connection, Producer, Queue
 from kombu.exceptions import OperationalError
 
 from domain.errors import BrokerUnavailable
@@ -29,24 +29,28 @@ class KombuQueuePublisher:
             *self._connection.channel_errors,
         )
 
-    def publish(self, publication: Publication) -> None:
+    def publish(self, *publications: Publication) -> None:
         with self._translated(), self._lock:
             producer = self._connection.Producer()
             try:
-                producer.publish(
-                    publication.body,
-                    routing_key=self._queue.name,
-                    declare=[self._queue],
-                    content_type="application/json",
-                    content_encoding="utf-8",
-                    delivery_mode=2,
-                    retry=True,
-                    retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2},
-                    message_id=publication.item_id,
-                    correlation_id=publication.job_id,
-                )
+                for publication in publications:
+                    self._publish(producer, publication)
             finally:
                 producer.release()
+
+    def _publish(self, producer: Producer, publication: Publication) -> None:
+        producer.publish(
+            publication.body,
+            routing_key=self._queue.name,
+            declare=[self._queue],
+            content_type="application/json",
+            content_encoding="utf-8",
+            delivery_mode=2,
+            retry=True,
+            retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2},
+            message_id=publication.item_id,
+            correlation_id=publication.job_id,
+        )
 
     def identity(self) -> None:
         """Such a broker does not say whether it forgot something: `trimtab republish` is for that."""

@@ -16,6 +16,7 @@ def _options() -> Options:
     parser.add_argument("--portfolios", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1, help="of the book and of what is killed when")
     parser.add_argument("--seconds", type=float, default=1800.0, help="no kill after this long")
+    parser.add_argument("--slice", type=int, default=1, help="portfolios a token, at most")
     parser.add_argument(
         "--store",
         default="sqlite",

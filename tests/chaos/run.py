@@ -32,6 +32,9 @@ LOOK_EVERY: Final = 0.03
 SECONDS_A_KILL: Final = 0.7
 SLOWEST_SECONDS: Final = 0.3
 
+# As long as a task's limit allows beside the solver's: at a slow upstream a slice ends by its time.
+SLICE_MILLISECONDS: Final = "900"
+
 # Short waits, so that much happens in a minute; and attempts enough that kills alone never fail a portfolio.
 SETTINGS: Final = {
     "solver_time_limit_seconds": "2",
@@ -57,13 +60,14 @@ SETTINGS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """``seconds``: no kill after this long. ``store``: see `store_server`."""
+    """``seconds``: no kill after this long. ``slice``: portfolios a token. ``store``: see `store_server`."""
 
     kills: int
     portfolios: int
     seed: int
     seconds: float
     store: str
+    slice: int = 1
 
 
 def run(options: Options, tell: Callable[[str], None]) -> Report:
@@ -86,8 +90,9 @@ def run(options: Options, tell: Callable[[str], None]) -> Report:
 
 def _stack(options: Options, server: StoreServer, folder: Path) -> Stack:
     url = {"store_url": server.url} if server.url else {}
+    slices = {"slice_portfolios": str(options.slice), "slice_milliseconds": SLICE_MILLISECONDS}
     book = BookOptions(portfolios=options.portfolios, securities=SECURITIES, seed=options.seed, prices=None)
-    return Stack(state_dir=folder, book=book, settings={**SETTINGS, **url}, workers=2)
+    return Stack(state_dir=folder, book=book, settings={**SETTINGS, **slices, **url}, workers=2)
 
 
 class _Run:

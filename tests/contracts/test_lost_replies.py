@@ -115,6 +115,9 @@ WRITE: Mapping[str, Arrange] = {
     "note_healing": _to_job(JobState.RUNNING, lambda broken: broken.note_healing(JOB_ID, "expired")),
     "claim": _to_job(JobState.RUNNING, lambda broken: broken.claim(JOB_ID, 0, OWNER)),
     "finish": _held(lambda broken, item: broken.finish(finish_of(item))),
+    "finish_and_claim": _held(
+        lambda broken, item: broken.finish_and_claim(finish_of(item), JOB_ID, item.seat or 0, OWNER)
+    ),
     "fail_attempt": _held(
         lambda broken, item: broken.fail_attempt(
             item.item_id, item.fence, "boom", max_attempts=3, delay_seconds=HOUR

@@ -13,13 +13,15 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.e2e
 @pytest.mark.integration
 @pytest.mark.timeout(300)
-def test_ten_kills_over_a_hundred_portfolios_break_no_promise() -> None:
+@pytest.mark.parametrize("slice_portfolios", [1, 8])
+def test_ten_kills_over_a_hundred_portfolios_break_no_promise(slice_portfolios: int) -> None:
     run = subprocess.run(
         [
             sys.executable,
             "-m",
             "tests.chaos",
             *("--kills", "10", "--portfolios", "100", "--seed", "7", "--seconds", "90"),
+            *("--slice", str(slice_portfolios)),
         ],
         cwd=ROOT,
         capture_output=True,

@@ -1,9 +1,12 @@
 """Celery's worker on a real broker: tokens arrive, strays are set aside, outages are told."""
 
+import base64
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -70,6 +73,41 @@ def working(app: Celery) -> Iterator[Collector]:
     register(app, collector)
     with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=20):
         yield collector
+
+
+def test_a_token_is_the_message_that_celery_itself_would_send(app: Celery, client: Redis) -> None:
+    token = Token(JobId("j"), 3, probe=True)
+    tokens = CeleryTokens(app)
+    tokens._send_by_celery([token])
+    tokens.send([token])
+    tokens.close()
+
+    sent: list[Any] = [client.rpop(QUEUE) for _ in range(2)]
+    theirs, ours = map(json.loads, sent)
+
+    for message in (theirs, ours):
+        task_id = message["headers"].pop("id")
+        assert message["headers"].pop("root_id") == task_id == message["properties"].pop("correlation_id")
+        assert message["properties"].pop("delivery_tag")
+        message["properties"].pop("reply_to")  # for a result, of which there is none
+        message["body"] = json.loads(base64.b64decode(message["body"]))
+    theirs["properties"].pop("kwargsrepr")  # which stands in the headers
+    assert ours == theirs
+
+
+def test_no_tokens_are_no_message(app: Celery, client: Redis) -> None:
+    CeleryTokens(app).send([])
+
+    assert client.llen(QUEUE) == 0
+
+
+def test_tokens_are_sent_again_after_a_close(app: Celery, client: Redis) -> None:
+    tokens = CeleryTokens(app)
+    for _ in range(2):
+        tokens.send([Token(JobId("j"), 0)])
+        tokens.close()
+
+    assert client.llen(QUEUE) == tokens.length() == 2
 
 
 def test_tokens_reach_the_worker_with_all_their_fields(app: Celery) -> None:

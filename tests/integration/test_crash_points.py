@@ -44,7 +44,7 @@ CHAINS = {
     ),
     "one portfolio": (
         "after.resume_job",
-        *_both_sides("claim", "solve", "finish", "publish", "mark_sent"),
+        *_both_sides("claim", "solve", "finish_and_claim", "finish", "publish", "mark_sent"),
     ),
     "failure, lost queue, retry": _both_sides(
         *("fail_attempt", "note_rebalanced", "close_job", "retry_job", "due_again", "reopen_items"),
@@ -72,7 +72,9 @@ class Driver:
             )
 
     def kill_at(self, point: str, order: Order) -> None:
-        ended = self._run(replace(order, crash_at=point))
+        # A slice of one finishes, a longer one claims the next in the same write.
+        alone = point.partition(":")[0].endswith(".finish")
+        ended = self._run(replace(order, crash_at=point, slice_portfolios=1 if alone else 2))
         assert ended["signal"] == SIGKILL, f"{point} was never reached\n{self._words()}"
 
     def live_to_the_end(self, order: Order) -> None:

@@ -17,6 +17,7 @@ from adapters.results.kombu_queue import KombuQueuePublisher
 from adapters.results.redis_stream import RedisStreamPublisher, RedisStreamReader
 from domain.errors import BrokerUnavailable
 from domain.ports import OrderSetPublisher
+from tasks.bench import Outgoing
 from tasks.steward import Steward
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
@@ -81,6 +82,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 def world_on(publisher: OrderSetPublisher, folder: Path) -> Iterator[World]:
     world = World.create(folder, RULES)
     world.services = replace(world.services, publisher=publisher)
+    world.bench = replace(world.bench, outgoing=Outgoing(publisher, world.bench.marks, every_seconds=60))
     world.steward = Steward(world.services, AtOnce())
     yield world
     world.store.close()

@@ -128,3 +128,16 @@ def test_a_result_queue_that_is_away_is_told_as_such(
         publisher.publish(publication(1))
     with pytest.raises(BrokerUnavailable):
         publisher.ping()
+
+
+def test_order_sets_of_several_jobs_published_together_are_each_added_once(client: Redis) -> None:
+    publisher = RedisStreamPublisher(client)
+    publisher.publish(publication(2))
+    other = Publication(ItemId("other:1"), JobId("other"), b"{}")
+
+    publisher.publish(publication(1), publication(2), other, publication(3))
+    publisher.publish(publication(1), other)
+
+    ids = [entry.order_set_id for entry in RedisStreamReader(client).entries()]
+    assert ids == ["job:2", "job:1", "other:1", "job:3"]
+    assert client.ttl("trimtab.order-sets:ids:other") > 0

@@ -10,12 +10,12 @@ from tests.model.states import IDLE, Configuration, Item, Phase, Process, State,
 
 
 def looking(me: Process) -> Process:
-    """The process about to ask whether the job is over. It holds nothing any more but its marks."""
-    return IDLE._replace(phase=Phase.LOOK, marks=me.marks)
+    """The process about to ask whether the job is over. It holds nothing any more but what it has to publish and mark."""
+    return IDLE._replace(phase=Phase.LOOK, marks=me.marks, unsent=me.unsent)
 
 
 def idle(me: Process) -> Process:
-    return IDLE._replace(marks=me.marks)
+    return IDLE._replace(marks=me.marks, unsent=me.unsent)
 
 
 def look(config: Configuration, state: State, me: Process) -> Iterator[Step]:

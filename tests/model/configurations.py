@@ -56,6 +56,28 @@ _SMALL = (
     Configuration(
         name="poison", n=2, parallelism=2, workers=2, faults=frozenset({Fault.CRASH}), poison=frozenset({0})
     ),
+    # -- several portfolios a token
+    Configuration(name="calm, slices", n=3, workers=2, healing=False, slices=True),
+    Configuration(name="slices, faults", n=2, attempts=1, faults=ALL_FAULTS, slices=True, expanded=True),
+    Configuration(
+        name="slices, two workers on one seat",
+        n=2,
+        workers=2,
+        faults=frozenset({Fault.LAPSE}),
+        slices=True,
+        expanded=True,
+    ),
+    Configuration(
+        name="slices, finish and claim in two steps",
+        n=2,
+        attempts=1,
+        faults=_DEATHS | {Fault.ERROR},
+        slices=True,
+        fold_in_one=False,
+        expanded=True,
+    ),
+    Configuration(name="slices, cancel", n=2, cancels=1, slices=True, expanded=True),
+    Configuration(name="slices, outage", n=2, outages=True, slices=True, expanded=True),
     # -- stopped
     Configuration(name="cancel", n=2, faults=frozenset({Fault.CRASH, Fault.ERROR}), cancels=1),
     Configuration(name="cancel, two stewards", stewards=2, faults=ALL_FAULTS, cancels=1),
@@ -168,6 +190,19 @@ _LARGE = (
         claim_order=ClaimOrder.LOWEST,
     ),
     Configuration(name="L16", n=2, workers=2, stewards=2, attempts=1, faults=_DEATHS, cancels=1),
+    Configuration(name="L18", n=3, attempts=1, faults=ALL_FAULTS, slices=True, expanded=True),
+    Configuration(name="L19", n=2, workers=2, attempts=2, faults=ALL_FAULTS, slices=True, expanded=True),
+    Configuration(
+        name="L20",
+        n=3,
+        parallelism=2,
+        workers=2,
+        attempts=1,
+        faults=_DEATHS,
+        slices=True,
+        fold_in_one=False,
+        expanded=True,
+    ),
     Configuration(name="L17", stewards=2, attempts=1, outages=True, deadlines=2, retries=1, cancels=1),
     Configuration(
         name="L18",

@@ -90,9 +90,10 @@ class JobModel:
             self.moves.add((step.move, *pair))
         for old, new in zip(before.items, after.items, strict=True):
             if old.state is not new.state and old.state is not None and new.state is not None:
-                if not properties.item_may_move(self.config, step.move, old.state, new.state):
+                move = properties.item_move(self.config, step.move, old.state, new.state)
+                if move is None:
                     return f"{step.move or step.name} may not move an item {old.state} -> {new.state}"
-                self.moves.add((step.move, old.state, new.state))
+                self.moves.add((move, old.state, new.state))
         return None
 
 
@@ -114,7 +115,8 @@ def _renamed(state: State, index: int) -> State:
     """Fences of one item by rank. Only their equality is ever asked, so nothing that may happen changes."""
     item, entries = state.items[index], state.world.entries[index]
     held = {process.fence for process in (*state.workers, *state.stewards) if process.item == index}
-    known = {item.fence, item.result, *entries, *held} - {NONE}
+    unsent = {fence for worker in state.workers for place, fence in worker.unsent if place == index}
+    known = {item.fence, item.result, *entries, *held, *unsent} - {NONE}
     if max(known) < len(known):
         return state
     rank = {fence: place for place, fence in enumerate(sorted(known))} | {NONE: NONE}
@@ -132,6 +134,9 @@ def _renamed(state: State, index: int) -> State:
 
 def _with_fences(processes: tuple[Process, ...], index: int, rank: dict[int, int]) -> tuple[Process, ...]:
     return tuple(
-        process._replace(fence=rank[process.fence]) if process.item == index else process
+        process._replace(
+            fence=rank[process.fence] if process.item == index else process.fence,
+            unsent=tuple((item, rank[fence] if item == index else fence) for item, fence in process.unsent),
+        )
         for process in processes
     )

@@ -243,6 +243,24 @@ CAUGHT = (
         caught="published",
     ),
     Mutation(
+        what="a zombie in a slice publishes what was not stored",
+        world="slices, faults",
+        off=("publish_only_what_was_stored",),
+        caught="published",
+    ),
+    Mutation(
+        what="a slice claims its next one without a free seat",
+        world="slices, two workers on one seat",
+        off=("claim_needs_a_free_seat",),
+        caught="bound",
+    ),
+    Mutation(
+        what="the finish of a slice compares the state but not the fence",
+        world="slices, two workers on one seat",
+        off=("finish_compares_the_fence",),
+        caught="lease",
+    ),
+    Mutation(
         what="sweep takes running items too",
         world="cancel",
         item_sources={"sweep": _TABLE.item_sources["sweep"] | {ItemState.RUNNING}},
@@ -359,6 +377,11 @@ HARMLESS = (
     ),
     Mutation(
         what="a repeated finish is taken for a zombie", world="faults", off=("repeated_finish_is_recognised",)
+    ),
+    Mutation(
+        what="a claim whose reply was lost is left to its lease",
+        world="slices, faults",
+        off=("repeated_fold_is_recognised",),
     ),
     Mutation(what="workers leave the publishing to the steward", world="faults", off=("worker_publishes",)),
     Mutation(what="workers leave the closing to the steward", world="faults", off=("worker_closes",)),

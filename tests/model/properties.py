@@ -192,6 +192,10 @@ def job_may_move(config: Configuration, move: str, source: JobState, target: Job
     return target is fixed if fixed is not None else target.closed
 
 
-def item_may_move(config: Configuration, move: str, source: ItemState, target: ItemState) -> bool:
-    moves = config.moves
-    return source in moves.item_sources.get(move, ()) and target in moves.item_targets.get(move, ())
+def item_move(config: Configuration, moves: str, source: ItemState, target: ItemState) -> str | None:
+    """Which of a step's moves may move an item so."""
+    table = config.moves
+    for move in moves.split("+"):
+        if source in table.item_sources.get(move, ()) and target in table.item_targets.get(move, ()):
+            return move
+    return None

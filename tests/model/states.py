@@ -26,6 +26,8 @@ class Phase(StrEnum):
     CLAIM = "claim"  # it read a page of candidates and claims one by id
     WORK = "work"
     REPEAT = "repeat"  # the reply to its finish was lost
+    FOLD = "fold"  # finished, and the claim that went with it is still to come
+    REFOLD = "refold"  # the reply to both was lost
     OUTBOX = "outbox"  # only with the bug of two writes
     RESUME = "resume"
     FILL = "fill"
@@ -83,7 +85,8 @@ class Process(NamedTuple):
 
     ``item`` and ``fence`` name the claim it holds (or the lease it found lapsed, or the row it is to mark);
     ``at`` is where a pass over the items stands; ``goal`` what that pass is for; ``marks`` the published items
-    it still has to mark; ``lapsed`` that a steward has seen the lease of its claim run out.
+    it still has to mark; ``unsent`` the answers of its slice (item, fence) that are stored and not yet published;
+    ``lapsed`` that a steward has seen the lease of its claim run out.
     """
 
     phase: Phase = Phase.IDLE
@@ -98,6 +101,7 @@ class Process(NamedTuple):
     counts: tuple[tuple[ItemState, int], ...] = ()
     chosen: tuple[int, ...] = ()
     marks: tuple[int, ...] = ()
+    unsent: tuple[tuple[int, int], ...] = ()
 
 
 IDLE = Process()
@@ -131,7 +135,7 @@ class State(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One atomic step of one process. ``move`` is the row of the move table it carries out, if any.
+    """One atomic step of one process. ``move`` is the row of the move table it carries out, if any; two with a +.
 
     ``fault`` steps are what may happen and need not: without them every run must still end.
     ``state`` is what is shared afterwards, ``process`` what the process holds then.
@@ -180,6 +184,7 @@ class Protocol:
     give_back_ends_the_token: bool = True
     give_back_makes_the_job_wait: bool = True
     repeated_finish_is_recognised: bool = True
+    repeated_fold_is_recognised: bool = True
     store_before_publish: bool = True
     publish_only_what_was_stored: bool = True
     publish_before_mark: bool = True
@@ -259,6 +264,8 @@ class Configuration:
         expanded: begin with a running job whose items are written and whose tokens are sent.
         healing: whether stewards expire, publish what is due and send tokens again. A calm run needs none of it.
         batched_marks: published items are marked later, in batches; else right after the publish.
+        slices: a token may go on to another portfolio, claimed with the finish of the one before.
+        fold_in_one: that finish and that claim are one atomic step (SQLite); else two, in this order (MongoDB).
         scanned_count: a close counts item by item; else in one atomic step.
         add_once: the result queue drops an id it knows; else it takes every entry.
         poison: items that kill their worker.
@@ -283,6 +290,8 @@ class Configuration:
     forgets: int = 0
     healing: bool = True
     batched_marks: bool = False
+    slices: bool = False
+    fold_in_one: bool = True
     scanned_count: bool = False
     add_once: bool = True
     claim_order: ClaimOrder = ClaimOrder.ANY

@@ -31,6 +31,8 @@ def worker_steps(config: Configuration, state: State, me: Process) -> Iterator[S
     for item in me.marks:
         left = tuple(other for other in me.marks if other != item)
         yield Step(f"mark {item}", marked(state, item), me._replace(marks=left))
+    for answer in me.unsent:
+        yield from _send(config, state, me, answer)
     if Fault.CRASH in config.faults and me != IDLE:
         yield Step("worker dies", state, fault=True)
 
@@ -110,6 +112,8 @@ def _work(config: Configuration, state: State, me: Process) -> Iterator[Step]:
     else:
         published = _published(config, state, me)
         yield Step(f"publish {me.item}", published, me._replace(phase=Phase.REPEAT))
+    if config.slices and not me.probe:
+        yield from _fold(config, state, me)
     if Fault.ERROR in config.faults:
         yield _fail(config, state, me)
     if state.world.outage:
@@ -164,6 +168,43 @@ def _to_publish(config: Configuration, me: Process) -> Process:
     if not config.protocol.worker_publishes:
         return _passing(me)
     return me._replace(phase=Phase.PUBLISH if config.protocol.publish_before_mark else Phase.MARK)
+
+
+def _fold(config: Configuration, state: State, me: Process) -> Iterator[Step]:
+    """I3, and I2 of the next on the same seat. The claim does not ask what became of the finish."""
+    item, protocol, name = state.items[me.item], config.protocol, f"fold {me.item}"
+    stored = _holds(config, item, me, "finish", compare_fence=protocol.finish_compares_the_fence)
+    unsent = me.unsent
+    if (stored or not protocol.publish_only_what_was_stored) and protocol.worker_publishes:
+        unsent = tuple(sorted({*unsent, (me.item, me.fence)}))
+    finished = with_item(state, me.item, _decided(config, item, me)) if stored else state
+    after = idle(me)._replace(unsent=unsent)
+    to_claim = after._replace(phase=Phase.FOLD, seat=me.seat)
+    move = "finish" if stored else ""
+    if not config.fold_in_one:
+        yield Step(name, finished, to_claim, move=move)
+        return
+    for claim in _claim(config, finished, after, Token(me.seat), fault=False):
+        moves = "+".join(part for part in (move, claim.move) if part)
+        step = claim._replace(name=f"{name}, {claim.name}", move=moves)
+        yield step
+        if Fault.REPLY in config.faults:
+            unheard = claim.process._replace(phase=Phase.REFOLD) if claim.move else to_claim
+            yield step._replace(name=f"{step.name}, reply lost", process=unheard, fault=True)
+
+
+def _fold_claim(config: Configuration, state: State, me: Process) -> Iterator[Step]:
+    yield from _claim(config, state, idle(me), Token(me.seat), fault=False)
+
+
+def _refold(config: Configuration, state: State, me: Process) -> Iterator[Step]:
+    """Repeated: the finish is recognised, and the seat is held under this claim's own name, or no longer."""
+    item = state.items[me.item]
+    own = item.state is ItemState.RUNNING and item.fence == me.fence
+    if own and config.protocol.repeated_fold_is_recognised:
+        yield Step(f"own {me.item}", state, me._replace(phase=Phase.WORK))
+    else:
+        yield from _fold_claim(config, state, me)
 
 
 def _outbox(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -233,7 +274,7 @@ def waiting(config: Configuration, state: State) -> State:
 
 def _passing(me: Process) -> Process:
     """Through with its item; the seat's next token is still to be sent."""
-    return IDLE._replace(phase=Phase.PASS_ON, seat=me.seat, marks=me.marks)
+    return IDLE._replace(phase=Phase.PASS_ON, seat=me.seat, marks=me.marks, unsent=me.unsent)
 
 
 def _resume(config: Configuration, state: State, me: Process) -> Iterator[Step]:
@@ -272,6 +313,16 @@ def _publish(config: Configuration, state: State, me: Process) -> Iterator[Step]
     yield Step(f"publish {me.item}", _published(config, state, me), after)
     if Fault.BROKER in config.faults:
         yield Step(f"publish {me.item} refused", state, passing, fault=True)
+
+
+def _send(config: Configuration, state: State, me: Process, answer: tuple[int, int]) -> Iterator[Step]:
+    """I6 for what a slice has stored: by its end or by a timer, so here at any time."""
+    index, fence = answer
+    left = me._replace(unsent=tuple(other for other in me.unsent if other != answer))
+    marks = tuple(sorted({*me.marks, index}))
+    yield Step(f"send {index}", with_entry(config, state, index, fence), left._replace(marks=marks))
+    if Fault.BROKER in config.faults:
+        yield Step(f"send {index} refused", state, left, fault=True)
 
 
 def _published(config: Configuration, state: State, me: Process) -> State:
@@ -319,6 +370,8 @@ _STEPS: Mapping[Phase, Callable[[Configuration, State, Process], Iterator[Step]]
     Phase.CLAIM: _claim_by_id,
     Phase.WORK: _early_resume,
     Phase.REPEAT: _finish,
+    Phase.FOLD: _fold_claim,
+    Phase.REFOLD: _refold,
     Phase.OUTBOX: _outbox,
     Phase.RESUME: _resume,
     Phase.FILL: _fill,
@@ -333,5 +386,5 @@ _STEPS: Mapping[Phase, Callable[[Configuration, State, Process], Iterator[Step]]
 
 
 def holds_a_claim(me: Process) -> bool:
-    """Whether it has an item in work. One that repeats its finish has not: its answer is stored."""
-    return me.phase is Phase.WORK
+    """Whether it has an item in work, known to it or not. One that repeats its finish has not: its answer is stored."""
+    return me.phase in {Phase.WORK, Phase.REFOLD}

@@ -37,7 +37,7 @@ from domain.policy import Policy
 from domain.portfolio import Portfolio
 from domain.ports import Token
 from domain.problem import Problem, SolverAnswer
-from tasks.bench import Bench, FrozenJobs, Marks
+from tasks.bench import Bench, FrozenJobs, Marks, Outgoing
 from tasks.cancel_job import cancel_job
 from tasks.change_parallelism import change_parallelism
 from tasks.retry_job import RetryJob, retry_job
@@ -151,12 +151,13 @@ class ListTokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What one process is to do. ``crash_at`` empty: live to the end."""
+    """What one process is to do. ``crash_at`` empty: live to the end. ``slice_portfolios``: of a token."""
 
     store_url: str
     redis_url: str
     lease_seconds: float
     crash_at: str = ""
+    slice_portfolios: int = 2
 
 
 def request_of_life() -> bytes:
@@ -189,7 +190,7 @@ class Life:
             publisher=RedisStreamPublisher(client, STREAM),
             tokens=self._tokens,
             clock=SystemClock(),
-            rules=_rules(order.lease_seconds),
+            rules=_rules(order),
         )
         self.services = watch_services(services, point)
         self._requests = RequestStream(
@@ -200,7 +201,10 @@ class Life:
         self._steward = Steward(self.services, AtOnce())
         jobs = self.services.jobs
         marks = Marks(jobs, every_seconds=60)
-        self._bench = Bench(owner=f"driver {os.getpid()}", frozen=FrozenJobs(jobs), marks=marks)
+        outgoing = Outgoing(self.services.publisher, marks, every_seconds=60)
+        self._bench = Bench(
+            owner=f"driver {os.getpid()}", frozen=FrozenJobs(jobs), marks=marks, outgoing=outgoing
+        )
         self._left_one = False
         self._widened = False
 
@@ -302,14 +306,16 @@ def _request_of(key: str, request_sha256: str, deadline: datetime | None = None)
     )
 
 
-def _rules(lease_seconds: float) -> Rules:
+def _rules(order: Order) -> Rules:
     return Rules(
         max_attempts=4,
-        lease_seconds=lease_seconds,
+        slice_portfolios=order.slice_portfolios,
+        slice_milliseconds=60_000.0,
+        lease_seconds=order.lease_seconds,
         retry_delay_seconds=0.001,
         outage_delay_seconds=0.001,
         max_delay_seconds=0.002,
-        due_after_seconds=lease_seconds,
+        due_after_seconds=order.lease_seconds,
         lost_token_seconds=0.02,
     )
 

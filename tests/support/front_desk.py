@@ -56,7 +56,7 @@ class Broker:
     def __init__(self) -> None:
         self.out = False
 
-    def publish(self, publication: Publication) -> None:
+    def publish(self, *publications: Publication) -> None:
         raise AssertionError("an inbound adapter published something")
 
     def identity(self) -> None:

@@ -31,6 +31,7 @@ WRITES = frozenset(
         "note_healing",
         "claim",
         "finish",
+        "finish_and_claim",
         "fail_attempt",
         "give_back",
         "mark_sent",

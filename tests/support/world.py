@@ -18,7 +18,7 @@ from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
 from domain.ports import JobStore, Publication, Token
 from domain.problem import Problem, SolverAnswer
-from tasks.bench import Bench, FrozenJobs, Marks
+from tasks.bench import Bench, FrozenJobs, Marks, Outgoing
 from tasks.run_token import run_token
 from tasks.services import Rules, Services
 from tasks.steward import Steward
@@ -92,12 +92,13 @@ class FakePublisher:
         self.life = 1
         self.tells = True
 
-    def publish(self, publication: Publication) -> None:
+    def publish(self, *publications: Publication) -> None:
         if self.out:
             raise BrokerUnavailable("result queue", "connection refused")
-        if publication.item_id in self.entries:
-            self.repeats.append(publication)
-        self.entries.setdefault(publication.item_id, publication.body)
+        for publication in publications:
+            if publication.item_id in self.entries:
+                self.repeats.append(publication)
+            self.entries.setdefault(publication.item_id, publication.body)
 
     def identity(self) -> str | None:
         if self.out:
@@ -187,7 +188,9 @@ class World:
             clock=clock,
             rules=rules,
         )
-        bench = Bench(owner="worker-1", frozen=FrozenJobs(jobs), marks=Marks(jobs, every_seconds=60))
+        marks = Marks(jobs, every_seconds=60)
+        outgoing = Outgoing(publisher, marks, every_seconds=60)
+        bench = Bench(owner="worker-1", frozen=FrozenJobs(jobs), marks=marks, outgoing=outgoing)
         return cls(store, services, upstreams, publisher, tokens, clock, Steward(services, AtOnce()), bench)
 
     # -- arranging

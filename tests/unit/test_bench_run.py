@@ -189,7 +189,9 @@ def test_table_writes_the_rows_as_a_page_holds_them(
 
 
 def test_an_unknown_suite_is_refused_by_the_names_of_those_there_are() -> None:
-    with pytest.raises(Invalid, match=r"pipeline, scale, intake.*all, plot, table, capacity"):
+    with pytest.raises(
+        Invalid, match=r"solve, protocol, pipeline, scale, intake.*all, plot, table, capacity"
+    ):
         bench(options("pipelnie"))
 
 

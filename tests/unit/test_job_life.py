@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -753,3 +754,37 @@ def test_a_price_of_zero_in_the_request_stops_the_job_and_says_so(world: World) 
 
     assert job.state is JobState.DONE_WITH_ERRORS
     assert dict(job.counts) == {"failed": 1}
+
+
+def test_a_tick_asks_the_store_twice_about_a_job_that_goes_on(tmp_path: Path) -> None:
+    """What was read of it with the open jobs aside: what is pending, and which seats are taken."""
+
+    class Counting:
+        def __init__(self, store: Store) -> None:
+            self._store = store
+            self.asked: Counter[str] = Counter()
+
+        def __getattr__(self, name: str) -> Any:
+            self.asked[name] += 1
+            return getattr(self._store, name)
+
+    counting: list[Counting] = []
+
+    def connect(store: Store) -> JobStore:
+        counting.append(Counting(store))
+        return cast("JobStore", counting[-1])
+
+    world = World.create(tmp_path, connect=connect)
+    world.book(4)
+    world.submit(parallelism=1)
+    world.tick(3)
+    counting[0].asked.clear()
+
+    world.tick()
+
+    each_tick = {"expire_items", "wake_items", "now", "due_items", "list_jobs"}
+    assert {name: n for name, n in counting[0].asked.items() if name not in each_tick} == {
+        "next_pending": 1,
+        "busy_seats": 1,
+    }
+    world.store.close()

@@ -138,3 +138,10 @@ def test_kombus_socket_url_leads_to_the_same_socket_and_database() -> None:
 
     assert client.connection_pool.connection_kwargs["path"] == "/tmp/mq.sock"  # noqa: S108 - only a name
     assert client.connection_pool.connection_kwargs["db"] == 3
+
+
+def test_a_slice_must_leave_its_last_portfolio_its_time() -> None:
+    load_settings(slice_portfolios=8, slice_milliseconds=89_000.0)
+    load_settings(slice_portfolios=1, slice_milliseconds=90_000.0)
+    with pytest.raises(ValidationError, match="slice_milliseconds"):
+        load_settings(slice_portfolios=8, slice_milliseconds=90_000.0)

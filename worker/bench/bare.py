@@ -90,7 +90,7 @@ class BareLoop:
 
     def _token(self) -> Token:
         """Of a job that has enough left for all tokens until the next look."""
-        most = TOKENS_BETWEEN_LOOKS * getattr(self._rig.settings, "slice_portfolios", 1)
+        most = TOKENS_BETWEEN_LOOKS * self._rig.settings.slice_portfolios
         if self._job_id is None or self._left < most:
             self._job_id, self._left = self._new_job()
         self._left -= most

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from config.settings import Settings
 from worker.bench.bare import BareLoop, Stretch, open_bare_loop
 from worker.bench.machine import cores
 from worker.bench.plain_celery import open_plain_celery
@@ -80,19 +79,18 @@ def rows(
     Raises:
         BenchFailed, StackFailed: it could not be measured.
     """
-    chosen = [name for name in variants if VARIANTS[name].settings.keys() <= Settings.model_fields.keys()]
     with ExitStack() as held:
         rigs = {
             name: held.enter_context(open_rig(portfolios=PORTFOLIOS, settings=VARIANTS[name].settings))
-            for name in chosen
+            for name in variants
         }
         loops = {
             name: held.enter_context(open_bare_loop(rigs[name]))
-            for name in chosen
+            for name in variants
             if VARIANTS[name].of_the_ceiling is not None
         }
-        noop = held.enter_context(open_plain_celery(rigs[chosen[0]]))
-        calls = _calls_of_a_job(rigs[chosen[0]], counted)
+        noop = held.enter_context(open_plain_celery(rigs[variants[0]]))
+        calls = _calls_of_a_job(rigs[variants[0]], counted)
         noop.cpu_ms(tasks // 10)
         measured_rounds = [_round(rigs, loops, lambda: noop.cpu_ms(tasks), seconds) for _ in range(rounds)]
     yield from rows_of(measured_rounds)

@@ -14,7 +14,7 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 import adapters.solver.cvxpy_solver  # noqa: F401 - before the fork, so that the children share its memory
 from config.settings import Settings
 from worker import __version__
-from worker.celery_app import create_sending_app, create_worker_app
+from worker.celery_app import create_sending_app, create_worker_app, worker_command
 from worker.container import build_services
 from worker.loops import exit_on_sigterm, prepare_store
 from worker.stopping import Countdown
@@ -30,17 +30,7 @@ def run(settings: Settings) -> None:
     _tell_of_life_and_death(settings)
     _keep_warnings_short()
     share_memory()
-    app.start(
-        [
-            "--quiet",  # the banner is art for a terminal; `worker.started` says it in a line
-            "worker",
-            *("--loglevel", "WARNING"),
-            "--without-gossip",
-            "--without-mingle",
-            *("--queues", settings.task_queue),
-            *("--hostname", node_name()),
-        ]
-    )
+    app.start(worker_command(settings, node_name()))
 
 
 def node_name() -> str:

@@ -21,6 +21,7 @@ PAGE = 64
 KEPT = 1024  # pages and jobs; those of jobs that are over fall out at the far end
 (CLAIMABLE,) = ITEM_MOVES["claim"].sources  # one state, or the partial index would not be used
 _ORDER = (("given_back", ASCENDING), ("seq", ASCENDING))
+_FIELDS = {"fence": 1, "given_back": 1, "seq": 1, "gen": 1, "inlined": 1}
 
 
 _K = TypeVar("_K")
@@ -28,9 +29,19 @@ _V = TypeVar("_V")
 
 
 class Candidate(NamedTuple):
+    """``inlined``: its data came with the request and stand in the item."""
+
     item_id: str
     fence: int
     given_back: int
+    seq: int
+    gen: int
+    inlined: bool
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all there is of it stands here: nobody worked on it before, and its data are elsewhere."""
+        return self.fence == 0 and not self.inlined
 
 
 class Candidates:
@@ -91,8 +102,18 @@ class Candidates:
 
     def _read(self, job_id: JobId, stripe: dict[str, Any], *, limit: int = PAGE) -> deque[Candidate]:
         pending = {"job_id": job_id, "state": CLAIMABLE, **stripe}
-        page = self._items.find(pending, {"fence": 1, "given_back": 1}).sort(_ORDER).limit(limit)
-        return deque(Candidate(found["_id"], found["fence"], found["given_back"]) for found in page)
+        page = self._items.find(pending, _FIELDS).sort(_ORDER).limit(limit)
+        return deque(
+            Candidate(
+                item_id=found["_id"],
+                fence=found["fence"],
+                given_back=found["given_back"],
+                seq=found["seq"],
+                gen=found["gen"],
+                inlined=found.get("inlined", False),
+            )
+            for found in page
+        )
 
     def _parallelism_of(self, job_id: JobId) -> int | None:
         known = self._parallelism.get(job_id)

@@ -4,22 +4,24 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from pymongo import ASCENDING, ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo import ASCENDING, ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from adapters.stores.codecs import attempts_from
-from adapters.stores.mongo.candidates import CLAIMABLE
+from adapters.stores.mongo.candidates import CLAIMABLE, Candidate
 from adapters.stores.mongo.connection import Collections, Document, Mongo, from_now, insert_missing
+from adapters.stores.mongo.errors import check_bulk
 from adapters.stores.rules import LOST_WORKER, check_page, check_target, expired_reason, expired_state
 from domain.errors import NotFound
 from domain.ids import ItemId, JobId, PortfolioId, item_id
 from domain.item import ATTEMPTS_KEPT, ITEM_MOVES, Item, ItemState, Out
 from domain.job import ALL_FAILED, Job, JobState, Retry
-from domain.ports import ClaimMiss, Expired, Finish, Member
+from domain.ports import ClaimMiss, Expired, Finish, Folded, Member
 
 _DOCUMENTS_A_WRITE = 5_000
+BOTH: Final = 2  # of the two updates of a fold
 _CHANGES_A_WRITE = 500  # of one job's documents: far from the limit of time of one call, on a slow server too
 _BODIES = ("inline", "result", "order_set")
 _NO_BODIES = MappingProxyType(dict.fromkeys(_BODIES, 0))
@@ -48,7 +50,7 @@ class MongoItems:
                     "gen": job.gen,
                     "given_back": 0,
                     "touched": now,
-                    **({} if member.inline is None else {"inline": member.inline}),
+                    **({} if member.inline is None else {"inline": member.inline, "inlined": True}),
                 }
                 for place, member in enumerate(members, start=seq)
             ]
@@ -59,48 +61,36 @@ class MongoItems:
 
     def claim(self, job_id: JobId, seat: int, owner: str) -> Item | ClaimMiss:
         with self._mongo.open() as db:
-            while candidate := db.candidates.take(job_id, seat):
-                try:
-                    claimed = db.items.find_one_and_update(
-                        {
-                            "_id": candidate.item_id,
-                            "job_id": job_id,
-                            "state": CLAIMABLE,
-                            "fence": candidate.fence,
-                        },
-                        {
-                            "$set": {
-                                "state": ItemState.RUNNING,
-                                "seat": seat,
-                                "owner": owner,
-                                "not_before": None,
-                            },
-                            "$inc": {"fence": 1, "attempt": 1},
-                            "$currentDate": _STAMP,
-                        },
-                        return_document=ReturnDocument.AFTER,
-                    )
-                except DuplicateKeyError:  # of the seat index: the id is not written here
-                    db.candidates.put_back(job_id, seat, candidate)
-                    return ClaimMiss.SEAT_BUSY
-                if claimed is not None:
-                    return _item(claimed)
-                db.candidates.forget(job_id, seat)  # somebody else was there: read again
-        return ClaimMiss.NOTHING_PENDING
+            return _claim(db, _Place(job_id, seat, owner), db.candidates.take(job_id, seat))
 
     def finish(self, finish: Finish) -> bool:
-        state = check_target("finish", finish.state)
-        outbox = {} if finish.order_set is None else {"order_set": finish.order_set, "out": Out.DUE}
-        change = {"state": state, "reason": _text(finish.reason), "result": finish.result, **outbox}
         with self._mongo.open() as db:
-            finished = db.items.update_one(
-                _held(finish.item_id, finish.fence, "finish"), _left_running(change, cause=state)
-            )
-            if finished.matched_count:
-                return True
-            # The reply to an earlier try may have been lost. Only this claim could write this answer at this fence.
-            mine = {"fence": finish.fence, "state": state, "result": finish.result}
-            return db.items.find_one({**_key(finish.item_id), **mine}, {"_id": 1}) is not None
+            return _finish(db, finish)
+
+    def finish_and_claim(self, finish: Finish, job_id: JobId, seat: int, owner: str) -> Folded:
+        """One ordered command of two updates. It tells how many it matched, not which: unless both, we look.
+
+        An update answers with nothing of the document, so this is for candidates whose page said it all. For the
+        others, which are few or came with data of their own, the claim is a second round trip.
+        """
+        place = _Place(job_id, seat, owner)
+        with self._mongo.open() as db:
+            candidate = db.candidates.take(job_id, seat)
+            if candidate is None or not candidate.is_known:
+                return Folded(stored=_finish(db, finish), claimed=_claim(db, place, candidate))
+            try:
+                written = db.items.bulk_write(
+                    [UpdateOne(*_finishing(finish)), UpdateOne(*_claiming(place, candidate))], ordered=True
+                )
+            except BulkWriteError as error:
+                check_bulk(error)  # a duplicate key can only be that of the seat
+                db.candidates.put_back(job_id, seat, candidate)
+                finished = error.details["nMatched"] == 1 or _finished_before(db, finish)
+                return Folded(stored=finished, claimed=ClaimMiss.SEAT_BUSY)
+            if written.matched_count == BOTH:
+                return Folded(stored=True, claimed=_taken(place, candidate))
+            finished = _finished_before(db, finish)
+            return Folded(stored=finished, claimed=_own(db, place, candidate) or _claim_next(db, place))
 
     def fail_attempt(
         self, item_id: ItemId, fence: int, reason: str, *, max_attempts: int, delay_seconds: float
@@ -276,6 +266,90 @@ class MongoItems:
         return total
 
 
+class _Place(NamedTuple):
+    """Where a claim is to sit, and under whose name."""
+
+    job_id: JobId
+    seat: int
+    owner: str
+
+
+def _finish(db: Collections, finish: Finish) -> bool:
+    # The reply to an earlier try may have been lost.
+    return db.items.update_one(*_finishing(finish)).matched_count == 1 or _finished_before(db, finish)
+
+
+def _finishing(finish: Finish) -> tuple[Document, list[Document]]:
+    state = check_target("finish", finish.state)
+    outbox = {} if finish.order_set is None else {"order_set": finish.order_set, "out": Out.DUE}
+    change = {"state": state, "reason": _text(finish.reason), "result": finish.result, **outbox}
+    return _held(finish.item_id, finish.fence, "finish"), _left_running(change, cause=state)
+
+
+def _finished_before(db: Collections, finish: Finish) -> bool:
+    """Only the claim at this fence could write this answer."""
+    mine = {"fence": finish.fence, "state": finish.state, "result": finish.result}
+    return db.items.find_one({**_key(finish.item_id), **mine}, {"_id": 1}) is not None
+
+
+def _claim(db: Collections, place: _Place, candidate: Candidate | None) -> Item | ClaimMiss:
+    while candidate is not None:
+        try:
+            claimed = db.items.find_one_and_update(
+                *_claiming(place, candidate), return_document=ReturnDocument.AFTER
+            )
+        except DuplicateKeyError:  # of the seat index: the id is not written here
+            db.candidates.put_back(place.job_id, place.seat, candidate)
+            return ClaimMiss.SEAT_BUSY
+        if claimed is not None:
+            return _item(claimed)
+        db.candidates.forget(place.job_id, place.seat)  # somebody else was there: read again
+        candidate = db.candidates.take(place.job_id, place.seat)
+    return ClaimMiss.NOTHING_PENDING
+
+
+def _claim_next(db: Collections, place: _Place) -> Item | ClaimMiss:
+    """After a miss: the page is stale."""
+    db.candidates.forget(place.job_id, place.seat)
+    return _claim(db, place, db.candidates.take(place.job_id, place.seat))
+
+
+def _claiming(place: _Place, candidate: Candidate) -> tuple[Document, Document]:
+    pending = {
+        "_id": candidate.item_id,
+        "job_id": place.job_id,
+        "state": CLAIMABLE,
+        "fence": candidate.fence,
+        "gen": candidate.gen,
+    }
+    running = {"state": ItemState.RUNNING, "seat": place.seat, "owner": place.owner, "not_before": None}
+    return pending, {"$set": running, "$inc": {"fence": 1, "attempt": 1}, "$currentDate": _STAMP}
+
+
+def _taken(place: _Place, candidate: Candidate) -> Item:
+    """A candidate whose page said it all, as it stands after its claim."""
+    return Item(
+        item_id=ItemId(candidate.item_id),
+        job_id=place.job_id,
+        portfolio_id=PortfolioId(candidate.item_id.rpartition(":")[2]),
+        seq=candidate.seq,
+        state=ItemState.RUNNING,
+        fence=candidate.fence + 1,
+        attempt=1,
+        gen=candidate.gen,
+        given_back=candidate.given_back,
+        owner=place.owner,
+        seat=place.seat,
+    )
+
+
+def _own(db: Collections, place: _Place, candidate: Candidate) -> Item | None:
+    """The candidate, if it was claimed after all."""
+    mine = {"fence": candidate.fence + 1, "owner": place.owner, "state": ItemState.RUNNING}
+    found = db.items.find_one({**_key(candidate.item_id), **mine})
+    return None if found is None else _item(found)
+
+
 def _next_part(db: Collections, left: Document, after: int = -1) -> Document:
     """Which items of a job to change next: a filter by their places. Empty: none are left."""
     behind = {**left, "seq": {"$gt": after}}
@@ -344,6 +418,7 @@ def _sources(move: str) -> Document:
 
 def _item(document: Mapping[str, Any]) -> Item:
     fields = dict(document)
+    fields.pop("inlined", None)  # for those who read candidates
     return Item(
         item_id=ItemId(fields.pop("_id")),
         **{

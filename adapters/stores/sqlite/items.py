@@ -5,7 +5,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from adapters.stores.codecs import attempts_from, from_millis, to_millis
 from adapters.stores.rules import LOST_WORKER, check_page, check_target, expired_reason, expired_state
@@ -15,7 +14,7 @@ from domain.errors import NotFound
 from domain.ids import ItemId, JobId, PortfolioId, item_id
 from domain.item import Item, ItemState, Out
 from domain.job import ALL_FAILED, Job, JobState, Retry
-from domain.ports import ClaimMiss, Expired, Finish, Member
+from domain.ports import ClaimMiss, Expired, Finish, Folded, Member
 
 _ROWS_A_WRITE = 5_000  # a change of many items is cut, so that other writers get their turn between
 
@@ -28,7 +27,9 @@ _CLAIM = statement(
     "UPDATE items SET state = {RUNNING}, seat = :seat, owner = :owner, fence = fence + 1, attempt = attempt + 1,"
     " not_before = NULL, touched = {NOW}"
     " WHERE id = (SELECT id FROM items INDEXED BY items_to_claim WHERE job_id = :job_id"
-    " AND state = {ITEM_claim} ORDER BY given_back, seq LIMIT 1) RETURNING *"
+    " AND state = {ITEM_claim} ORDER BY given_back, seq LIMIT 1)"
+    " RETURNING *, (SELECT inline FROM inlines WHERE inlines.id = items.id) AS inline,"
+    " NULL AS result, NULL AS order_set"
 )
 _NEXT_PENDING = statement(
     "SELECT item_id FROM items INDEXED BY items_to_claim WHERE job_id = ? AND state = {ITEM_claim}"
@@ -128,34 +129,15 @@ class SqliteItems:
 
     def claim(self, job_id: JobId, seat: int, owner: str) -> Item | ClaimMiss:
         with self._database.write() as db:
-            try:
-                row = db.execute(_CLAIM, {"job_id": job_id, "seat": seat, "owner": owner}).fetchone()
-            except sqlite3.IntegrityError:  # of items_by_seat: nothing else here can collide
-                return ClaimMiss.SEAT_BUSY
-            if row is None:
-                return ClaimMiss.NOTHING_PENDING
-            inline = db.execute("SELECT inline FROM inlines WHERE id = ?", (row["id"],)).fetchone()
-        return _item({**row, "inline": inline and inline["inline"], "result": None, "order_set": None})
+            return _claim(db, job_id, seat, owner)
 
     def finish(self, finish: Finish) -> bool:
-        row = {
-            "item_id": finish.item_id,
-            "fence": finish.fence,
-            "state": check_target("finish", finish.state),
-            "reason": finish.reason,
-            "cause": finish.state,
-            "result": finish.result,
-            "out": None if finish.order_set is None else Out.DUE,
-        }
         with self._database.write() as db:
-            finished = db.execute(_FINISH, row).fetchone()
-            if finished is None:
-                return db.execute(_FINISHED_BEFORE, row).fetchone() is not None
-            db.execute(
-                "INSERT INTO results (id, result, order_set) VALUES (?, ?, ?)",
-                (finished["id"], finish.result, finish.order_set),
-            )
-            return True
+            return _finish(db, finish)
+
+    def finish_and_claim(self, finish: Finish, job_id: JobId, seat: int, owner: str) -> Folded:
+        with self._database.write() as db:
+            return Folded(stored=_finish(db, finish), claimed=_claim(db, job_id, seat, owner))
 
     def fail_attempt(
         self, item_id: ItemId, fence: int, reason: str, *, max_attempts: int, delay_seconds: float
@@ -220,7 +202,7 @@ class SqliteItems:
     def due_items(self, older_than_seconds: float, limit: int = 1000) -> Sequence[Item]:
         with self._database.read() as db:
             rows = db.execute(_DUE, {"age": round(older_than_seconds * 1000), "limit": limit}).fetchall()
-        return [_item(dict(row)) for row in rows]
+        return [_item(row) for row in rows]
 
     def sweep_items(self, job: Job) -> int:
         stop_to = check_target("sweep", job.stop_to)
@@ -264,7 +246,7 @@ class SqliteItems:
             row = db.execute(_SELECT + "item_id = ?", (item_id,)).fetchone()
         if row is None:
             raise NotFound("item", item_id)
-        return _item(dict(row))
+        return _item(row)
 
     def list_items(
         self,
@@ -284,7 +266,7 @@ class SqliteItems:
                 + f"job_id = :job_id AND seq > :after{filtered} ORDER BY seq LIMIT :limit",
                 {"job_id": job_id, "after": after_seq, "limit": limit, "states": json.dumps(wanted)},
             ).fetchall()
-        return [_item(dict(row)) for row in rows]
+        return [_item(row) for row in rows]
 
     def count_items(self, job_id: JobId) -> Mapping[str, int]:
         with self._database.read() as db:
@@ -301,22 +283,62 @@ class SqliteItems:
                 return total
 
 
+def _claim(db: sqlite3.Connection, job_id: JobId, seat: int, owner: str) -> Item | ClaimMiss:
+    try:
+        row = db.execute(_CLAIM, {"job_id": job_id, "seat": seat, "owner": owner}).fetchone()
+    except (
+        sqlite3.IntegrityError
+    ):  # of items_by_seat: nothing else here can collide; the rest of the write stands
+        return ClaimMiss.SEAT_BUSY
+    if row is None:
+        return ClaimMiss.NOTHING_PENDING
+    return _item(row)
+
+
+def _finish(db: sqlite3.Connection, finish: Finish) -> bool:
+    row = {
+        "item_id": finish.item_id,
+        "fence": finish.fence,
+        "state": check_target("finish", finish.state),
+        "reason": finish.reason,
+        "cause": finish.state,
+        "result": finish.result,
+        "out": None if finish.order_set is None else Out.DUE,
+    }
+    finished = db.execute(_FINISH, row).fetchone()
+    if finished is None:
+        return db.execute(_FINISHED_BEFORE, row).fetchone() is not None
+    db.execute(
+        "INSERT INTO results (id, result, order_set) VALUES (?, ?, ?)",
+        (finished["id"], finish.result, finish.order_set),
+    )
+    return True
+
+
 def count_by_state(db: sqlite3.Connection, job_id: JobId) -> dict[str, int]:
     return dict(db.execute(_COUNT, (job_id,)).fetchall())
 
 
-def _item(row: dict[str, Any]) -> Item:
-    del row["id"]
+def _item(row: sqlite3.Row) -> Item:
+    not_before, out, past = row["not_before"], row["out"], row["past_attempts"]
     return Item(
-        **{
-            **row,
-            "item_id": ItemId(row["item_id"]),
-            "job_id": JobId(row["job_id"]),
-            "portfolio_id": PortfolioId(row["portfolio_id"]),
-            "state": ItemState(row["state"]),
-            "touched": from_millis(row["touched"]),
-            "not_before": None if row["not_before"] is None else from_millis(row["not_before"]),
-            "out": None if row["out"] is None else Out(row["out"]),
-            "past_attempts": attempts_from(json.loads(row["past_attempts"])),
-        }
+        item_id=ItemId(row["item_id"]),
+        job_id=JobId(row["job_id"]),
+        portfolio_id=PortfolioId(row["portfolio_id"]),
+        seq=row["seq"],
+        state=ItemState(row["state"]),
+        fence=row["fence"],
+        attempt=row["attempt"],
+        gen=row["gen"],
+        given_back=row["given_back"],
+        owner=row["owner"],
+        seat=row["seat"],
+        touched=from_millis(row["touched"]),
+        not_before=None if not_before is None else from_millis(not_before),
+        reason=row["reason"],
+        inline=row["inline"],
+        result=row["result"],
+        order_set=row["order_set"],
+        out=None if out is None else Out(out),
+        past_attempts=() if past == "[]" else attempts_from(json.loads(past)),
     )
