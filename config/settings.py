@@ -22,6 +22,12 @@ PREFIX = "TRIMTAB_"
 TEST_PREFIX = "TRIMTAB_TEST_"
 
 Seconds = Annotated[float, Field(gt=0)]
+Origin = Annotated[
+    str, Field(pattern=r"^https?://[a-z0-9.\[\]:-]+$")
+]  # as a browser writes it: no path, no slash
+ReadyPart = Literal[
+    "store", "results", "broker", "solver", "workers", "pricing", "securities", "accounting", "portfolios"
+]
 
 
 class Schedule(BaseModel):
@@ -120,6 +126,12 @@ class Settings(BaseSettings):
     # -- the API
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    api_keys_file: Path | None = None  # none: no authentication
+    api_without_keys: bool = False  # may others reach it without any
+    api_calls_per_second: Annotated[float, Field(ge=0, le=100_000)] = 50.0  # of one key; 0: no limit
+    api_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    api_origins: tuple[Origin, ...] = ()
+    ready_needs: tuple[ReadyPart, ...] = ("store", "results", "broker")
     max_body_bytes: Annotated[int, Field(gt=0)] = 16 * 1024 * 1024
     sandbox_host: str = "127.0.0.1"
     sandbox_port: Annotated[int, Field(ge=0, le=65535)] = 8090

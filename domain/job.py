@@ -88,6 +88,7 @@ class Job:
     ``members_sha256`` names the stored list of portfolios. ``gen`` is +1 per retry, ``retry`` the last one's choice.
     ``parallelism`` may be changed while the job is open, ``deadline`` by a retry.
     ``healing`` counts what had to be repaired (expired, republished, resent, zombies): all 0 on a calm run.
+    ``deleted_at``: what it came to was deleted; the job stays, so that its key is never run a second time.
     """
 
     job_id: JobId
@@ -114,6 +115,7 @@ class Job:
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    deleted_at: datetime | None = None
 
     @property
     def seats(self) -> range:

@@ -276,10 +276,15 @@ class JobStore(Protocol):
         states: Iterable[JobState] = (),
         model_id: ModelId | None = None,
         finished_since: datetime | None = None,
+        portfolio_ids: Sequence[PortfolioId] = (),
+        deleted: bool = True,
         offset: int = 0,
         limit: int = 50,
     ) -> Sequence[Job]:
-        """Newest first. No states: all of them. ``finished_since`` leaves out what is open, and what ended before."""
+        """Newest first. No states: all of them. ``finished_since`` leaves out what is open, and what ended before.
+
+        ``portfolio_ids``: jobs with an item of any of these. ``deleted`` False leaves those out (J12).
+        """
 
     def open_work(self, limit: int) -> OpenWork:
         """How much is open, and how old it is by the store's clock. Never looks at more than ``limit`` jobs."""
@@ -332,6 +337,9 @@ class JobStore(Protocol):
 
     def reaccept_job(self, job_id: JobId, gen: int) -> bool:
         """J11. Instead of J10, where the job's market was never frozen."""
+
+    def delete_job(self, job_id: JobId, gen: int) -> bool:
+        """J12. A closed job at this gen is marked as deleted; no retry brings it back. Its items go afterwards."""
 
     def set_parallelism(self, job_id: JobId, parallelism: int) -> int | None:
         """The parallelism an open job had until now; None: it is closed, or nobody knows it."""
@@ -406,6 +414,12 @@ class JobStore(Protocol):
     def has_items(self, job_id: JobId, states: Iterable[ItemState]) -> bool:
         """Whether any item is in one of these states (limit 1, never a count)."""
 
+    def has_due(self, job_id: JobId) -> bool:
+        """Whether any order set of the job is still to be published (limit 1, never a count)."""
+
+    def delete_items(self, job_id: JobId) -> int:
+        """Items of a deleted job with all they hold, and its frozen inputs. Repeatable. How many items went."""
+
     # -- items, for people
 
     def get_item(self, item_id: ItemId) -> Item:
@@ -417,10 +431,14 @@ class JobStore(Protocol):
         *,
         states: Iterable[ItemState] = (),
         after_seq: int = -1,
+        cause: str | None = None,
         limit: int = 100,
         bodies: bool = False,
     ) -> Sequence[Item]:
-        """In seq order, after ``after_seq``. ``bodies`` False: without inline, result and order_set."""
+        """In seq order, after ``after_seq``. ``cause``: those whose reason begins so.
+
+        ``bodies`` False: without inline, result and order_set.
+        """
 
     def count_items(self, job_id: JobId) -> Mapping[str, int]:
         """How many items are in each state."""

@@ -9,19 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
 from adapters.inbound.cli.wiring import BenchOptions, DemoOptions, Probe, SandboxOptions, UpOptions
 from config.logging import configure_logging
 from config.settings import Settings, UnknownSetting, load_settings
-from domain.errors import Invalid, Unavailable
+from domain.errors import Invalid
 from domain.ports import Solver
 from tasks.services import Services
 from worker import __version__
-
-WORKERS_ANSWER_SECONDS = 2.0
 
 
 class SettingsWiring:
@@ -67,9 +64,16 @@ class SettingsWiring:
             for entry in reader.entries(follow=follow):
                 yield entry.body
 
+    def keys_file(self) -> Path:
+        if self.settings.api_keys_file is None:
+            raise Invalid("no file of keys: give --file, or set TRIMTAB_API_KEYS_FILE", code="usage")
+        return self.settings.api_keys_file
+
     # -------------------------------------------------------------------------------------------- doctor
 
     def probes(self) -> Sequence[Probe]:
+        from worker.looks import look_at_upstream
+
         settings = self.settings
         upstreams = {
             "pricing": settings.pricing_url,
@@ -96,7 +100,7 @@ class SettingsWiring:
             *(
                 Probe(
                     name=name,
-                    look=lambda url=url: _look_at_upstream(url),  # type: ignore[misc]
+                    look=lambda url=url: look_at_upstream(url),  # type: ignore[misc]
                     remedy=f"set TRIMTAB_{name.upper()}_URL, or start it (`trimtab sandbox` serves all four)",
                 )
                 for name, url in upstreams.items()
@@ -110,27 +114,31 @@ class SettingsWiring:
         )
 
     def _look_at_store(self) -> str:
+        from worker.looks import without_secret
+
         with self.services() as services:
             services.jobs.ping()
-        return _without_secret(self.settings.effective_store_url)
+        return without_secret(self.settings.effective_store_url)
 
     def _look_at_result_queue(self) -> str:
+        from worker.looks import without_secret
+
         with self._clients() as services:
             services.publisher.ping()
-        return _without_secret(self.settings.effective_results_url)
+        return without_secret(self.settings.effective_results_url)
 
     def _look_at_broker(self) -> str:
+        from worker.looks import without_secret
+
         with self._clients() as services:
             waiting = services.tokens.length()
-        return f"{_without_secret(self.settings.broker_url.get_secret_value())}, {waiting} tokens waiting"
+        return f"{without_secret(self.settings.broker_url.get_secret_value())}, {waiting} tokens waiting"
 
     def _look_at_workers(self) -> str:
         from worker.celery_app import create_sending_app
+        from worker.looks import look_at_workers
 
-        answers = create_sending_app(self.settings).control.ping(timeout=WORKERS_ANSWER_SECONDS)
-        if not answers:
-            raise Unavailable("workers", f"none answered within {WORKERS_ANSWER_SECONDS:g} s")
-        return f"{len(answers)} answer"
+        return look_at_workers(create_sending_app(self.settings))
 
     # -------------------------------------------------------------------------------------------- processes
 
@@ -201,24 +209,3 @@ def _load(**given: object) -> Settings:
             f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()
         )
         raise Invalid(f"wrong settings: {faults}") from None
-
-
-def _look_at_upstream(url: str) -> str:
-    """Any HTTP answer means somebody is there; what it answers is the business of the calls themselves.
-
-    A file must be there and readable. An upstream may be left out where another one's file stands for it.
-    """
-    if not url:
-        return "left out"
-    if not url.startswith("http"):
-        with Path(unquote(urlsplit(url).path)).open("rb"):
-            return url
-    import httpx
-
-    status = httpx.get(url, timeout=3).status_code
-    return f"{_without_secret(url)} answers ({status} at /)"
-
-
-def _without_secret(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -3,6 +3,7 @@
 Decimals are strings, moments are UTC, and a field that has no value is null rather than absent.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -11,14 +12,21 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
+from adapters.inbound import examples
 from domain.item import FINAL_STATES, Attempt, Item, ItemState, Out
 from domain.job import Job, JobState
 from domain.model import InvestmentModel
 from domain.money import plain
 from domain.ports import ModelCounts
+from tasks.rebalances import version_of
 from tasks.services import Services
 
 DecimalText = Annotated[Decimal, PlainSerializer(plain, return_type=str)]
+
+
+def _example(document: dict[str, Any]) -> ConfigDict:
+    """What one looks like, for the OpenAPI document."""
+    return ConfigDict(frozen=True, json_schema_extra={"examples": [document]})
 
 
 class Answer(BaseModel):
@@ -34,6 +42,8 @@ class Answer(BaseModel):
 
 class JobAnswer(Answer):
     """A job and how far it is. ``counts`` holds the portfolios by state, those in work included."""
+
+    model_config = _example(examples.JOB)
 
     job_id: str
     key: str
@@ -55,9 +65,12 @@ class JobAnswer(Answer):
     created_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    deleted_at: datetime | None = Field(description="When what it came to was deleted; the job itself stays.")
 
 
 class JobsAnswer(Answer):
+    model_config = _example(examples.JOBS)
+
     jobs: list[JobAnswer]
     next_offset: int | None = Field(description="Null on the last page.")
 
@@ -84,6 +97,7 @@ def job_answer(job: Job, counts: Mapping[str, int] | None) -> JobAnswer:
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
+        deleted_at=job.deleted_at,
     )
 
 
@@ -128,6 +142,8 @@ class ItemAnswer(Answer):
 
 
 class ItemsAnswer(Answer):
+    model_config = _example(examples.ITEMS)
+
     items: list[ItemAnswer]
     next_cursor: str | None = Field(description="Null on the last page.")
 
@@ -144,11 +160,15 @@ class AttemptAnswer(Answer):
 
 
 class RepublishAnswer(Answer):
+    model_config = _example(examples.REPUBLISH)
+
     order_sets: int = Field(description="How many fell due. The queue takes those it does not have.")
 
 
 class ItemDetailAnswer(ItemAnswer):
     """With its last attempts, and the whole stored result as it was written; null while there is none."""
+
+    model_config = _example(examples.ITEM_DETAIL)
 
     history: list[AttemptAnswer]
     result: dict[str, Any] | None
@@ -197,6 +217,161 @@ def item_detail(item: Item) -> bytes:
     return msgspec.json.encode(document)
 
 
+# ------------------------------------------------------------------------------------------------ rebalances
+
+
+class RebalanceAnswer(Answer):
+    """What a job that is over has come to. ``version`` is 1, and one more with each retry."""
+
+    model_config = _example(examples.REBALANCE)
+
+    rebalance_id: str = Field(description="The job's id.")
+    model_id: str
+    model_name: str
+    model_version: int
+    rebalance_date: datetime = Field(description="When the job was over.")
+    state: JobState
+    portfolios: int
+    counts: dict[str, int] = Field(description="Portfolios by outcome.")
+    dry_run: bool
+    correlation_id: str
+    version: int
+
+
+class RebalancesAnswer(Answer):
+    model_config = _example(examples.REBALANCES)
+
+    rebalances: list[RebalanceAnswer]
+    next_offset: int | None = Field(description="Null on the last page.")
+
+
+class OrderAnswer(Answer):
+    side: str
+    security_id: str
+    quantity: int
+    price: str
+    notional: str
+    reason: str
+
+
+class ProofAnswer(Answer):
+    method: str
+    objective: str
+    lower_bound: str
+    gap: str
+    solver: str
+    bound_by: str
+
+
+class RebalancedPortfolioAnswer(Answer):
+    """One portfolio. Sums are null where its input did not allow them, and where it failed or was cancelled."""
+
+    portfolio_id: str
+    outcome: ItemState
+    reason: str | None
+    market_value: str | None = None
+    cash_before: str | None = None
+    cash_after: str | None = None
+    drift_before: str | None = None
+    drift_after: str | None = None
+    orders: list[OrderAnswer] = []
+    proof: ProofAnswer | None = None
+
+
+class RebalancePortfoliosAnswer(Answer):
+    """A rebalance and a page of its portfolios."""
+
+    model_config = _example(examples.REBALANCE_PORTFOLIOS)
+
+    rebalance: RebalanceAnswer
+    portfolios: list[RebalancedPortfolioAnswer]
+    next_cursor: str | None = Field(description="Null on the last page.")
+
+
+class RebalancedPositionAnswer(Answer):
+    """One security of one portfolio. ``actual`` is its weight after trading."""
+
+    security_id: str
+    price: str
+    original_quantity: str
+    adjusted_quantity: str
+    target: str
+    low_drift: str
+    high_drift: str
+    actual: str
+
+
+class RebalancePositionsAnswer(Answer):
+    model_config = _example(examples.REBALANCE_POSITIONS)
+
+    rebalance_id: str
+    portfolio_id: str
+    outcome: ItemState
+    positions: list[RebalancedPositionAnswer]
+
+
+def rebalance_answer(job: Job) -> RebalanceAnswer:
+    """``job`` is over."""
+    assert job.finished_at is not None  # noqa: S101 - every store stamps a job that it closes
+    return RebalanceAnswer(
+        rebalance_id=job.job_id,
+        model_id=job.model.model_id,
+        model_name=job.model.name,
+        model_version=job.model.version,
+        rebalance_date=job.finished_at,
+        state=job.state,
+        portfolios=job.n,
+        counts=dict(job.counts),
+        dry_run=job.dry_run,
+        correlation_id=job.correlation_id,
+        version=version_of(job),
+    )
+
+
+def rebalances_answer(jobs: Sequence[Job], *, offset: int, limit: int) -> RebalancesAnswer:
+    """``jobs`` holds one more than ``limit`` where there is another page."""
+    return RebalancesAnswer(
+        rebalances=[rebalance_answer(job) for job in jobs[:limit]],
+        next_offset=offset + limit if len(jobs) > limit else None,
+    )
+
+
+def rebalance_portfolios(job: Job, items: Sequence[Item], *, limit: int) -> RebalancePortfoliosAnswer:
+    """``items`` come with their bodies; one more than ``limit`` where there is another page."""
+    page = items[:limit]
+    return RebalancePortfoliosAnswer(
+        rebalance=rebalance_answer(job),
+        portfolios=[_rebalanced(item) for item in page],
+        next_cursor=str(page[-1].seq) if len(items) > limit else None,
+    )
+
+
+def rebalance_positions(job: Job, item: Item) -> RebalancePositionsAnswer:
+    """``item`` comes with its bodies. Without an answer there are no positions."""
+    return RebalancePositionsAnswer(
+        rebalance_id=job.job_id,
+        portfolio_id=item.portfolio_id,
+        outcome=item.state,
+        positions=stored_result(item).get("positions", []),
+    )
+
+
+def stored_result(item: Item) -> Mapping[str, Any]:
+    """The result as it was written; empty where there is none."""
+    return {} if item.result is None else dict(json.loads(item.result))
+
+
+def _rebalanced(item: Item) -> RebalancedPortfolioAnswer:
+    known = stored_result(item)
+    asked = RebalancedPortfolioAnswer.model_fields.keys() - {"portfolio_id", "outcome", "reason"}
+    return RebalancedPortfolioAnswer(
+        portfolio_id=item.portfolio_id,
+        outcome=item.state,
+        reason=item.reason,
+        **{name: known[name] for name in asked & known.keys()},
+    )
+
+
 # ------------------------------------------------------------------------------------------------ models
 
 
@@ -217,6 +392,8 @@ class PolicyAnswer(Answer):
 
 
 class ModelAnswer(Answer):
+    model_config = _example(examples.MODEL)
+
     model_id: str
     name: str
     positions: list[ModelPositionAnswer]
@@ -228,6 +405,8 @@ class ModelAnswer(Answer):
 
 class ModelsAnswer(Answer):
     """A page of models; the counts are over all that match."""
+
+    model_config = _example(examples.MODELS)
 
     models: list[ModelAnswer]
     total: int

@@ -238,10 +238,24 @@ class PolicyPayload(Payload):
         return Policy(**self.changes())
 
 
+Parallelism = Annotated[int, Field(ge=1, le=_MAX_COUNT)]
 Prices = Annotated[dict[SecurityIdText, Price], Field(min_length=1)]
 
 
-class RebalanceRequest(Payload):
+class _Asked(Payload):
+    """What may be said about a rebalance, whichever portfolios it is for."""
+
+    key: KeyText | None = Field(
+        default=None, description="Idempotency key: the same key with the same body is the same job."
+    )
+    prices: Prices | None = Field(default=None, description="Prices by security id, instead of fetched ones.")
+    policy: PolicyPayload | None = Field(default=None, description="Stands over the model's own, key by key.")
+    dry_run: bool = Field(default=False, description="Compute and store, publish nothing.")
+    deadline: Moment | None = Field(default=None, description="What is unfinished by then ends as failed.")
+    correlation_id: CorrelationIdText | None = None
+
+
+class RebalanceRequest(_Asked):
     """``trimtab.rebalance-request.v1``: rebalance these portfolios to this model.
 
     Neither ``portfolio_ids`` nor ``portfolios``: every portfolio that follows the model.
@@ -269,20 +283,10 @@ class RebalanceRequest(Payload):
     )
 
     schema_: Literal["trimtab.rebalance-request.v1"] = Field(default=REQUEST_SCHEMA, alias="schema")
-    key: KeyText | None = Field(
-        default=None, description="Idempotency key: the same key with the same body is the same job."
-    )
     model_id: ModelIdText
     portfolio_ids: list[PortfolioIdText] | None = Field(default=None, min_length=1)
     portfolios: list[PortfolioPayload] | None = Field(default=None, min_length=1)
-    prices: Prices | None = Field(default=None, description="Prices by security id, instead of fetched ones.")
-    policy: PolicyPayload | None = Field(default=None, description="Stands over the model's own, key by key.")
-    parallelism: int | None = Field(
-        default=None, ge=1, le=_MAX_COUNT, description="Portfolios in work at once, at most."
-    )
-    dry_run: bool = Field(default=False, description="Compute and store, publish nothing.")
-    deadline: Moment | None = Field(default=None, description="What is unfinished by then ends as failed.")
-    correlation_id: CorrelationIdText | None = None
+    parallelism: Parallelism | None = Field(default=None, description="Portfolios in work at once, at most.")
 
     @field_validator("portfolio_ids")
     @classmethod
@@ -316,6 +320,23 @@ class RebalanceRequest(Payload):
         for part in _canonical_text(document):
             digest.update(part.encode())
         return digest.hexdigest()
+
+
+class ModelRebalance(_Asked):
+    """A rebalance of the model in the path. An empty object: every portfolio that follows it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"key": "nightly-2026-11-30"}, {}]})
+
+    portfolio_ids: list[PortfolioIdText] | None = Field(default=None, min_length=1)
+    parallelism: Parallelism | None = Field(default=None, description="Portfolios in work at once, at most.")
+
+
+class PortfolioRebalance(_Asked):
+    """A rebalance of the portfolio in the path, to the model it follows."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"dry_run": True}, {"model_id": "growth-60"}]})
+
+    model_id: ModelIdText | None = Field(default=None, description="Which, where it follows several models.")
 
 
 class ModelPositionPayload(Payload):
@@ -394,8 +415,56 @@ class ModelUpdate(_ModelBody):
         return self._model(stored.model_id, self.version, stored.last_rebalance_date)
 
 
+_POSITION_EXAMPLE: dict[str, Any] = {
+    "target": "0.25",
+    "low_drift": "0.02",
+    "high_drift": "0.02",
+    "version": 3,
+}
+Version = Annotated[int, Field(ge=1, le=_MAX_COUNT, description="The model's, as it was read.")]
+
+
+class PositionCreate(ModelPositionPayload):
+    """A position for a model, and the version of the model it is added to."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"security_id": "STOCK0000000000000000002", **_POSITION_EXAMPLE}]}
+    )
+
+    version: Version
+
+
+class PositionUpdate(Payload):
+    """New weights of the position in the path, and the version of the model. A target of 0 takes it out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_POSITION_EXAMPLE]})
+
+    target: Weight
+    low_drift: Weight
+    high_drift: Weight
+    version: Version
+
+
+class PortfoliosRequest(Payload):
+    """Portfolios by id. One that is named twice counts once."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"portfolios": ["PORTFOLIO-0001"]}]})
+
+    portfolios: list[PortfolioIdText] = Field(min_length=1)
+
+
+class PortfoliosQuery(Payload):
+    """Portfolios whose rebalances are looked for."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"portfolios": ["PORTFOLIO-0001"]}]})
+
+    portfolios: list[PortfolioIdText] = Field(min_length=1, max_length=100)
+
+
 class RetryRequest(Payload):
     """Which failed portfolios of a job come back. An empty object: all of them."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"cause": "solver_timeout"}]})
 
     portfolio_ids: list[PortfolioIdText] | None = Field(
         default=None, min_length=1, max_length=1000, description="These; without it, all that failed."
@@ -415,6 +484,8 @@ class RetryRequest(Payload):
 
 
 class ParallelismRequest(Payload):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"parallelism": 8}]})
+
     parallelism: int = Field(ge=1, le=_MAX_COUNT, description="Portfolios in work at once from now on.")
 
 
@@ -444,6 +515,19 @@ class SolveDocument:
 # ------------------------------------------------------------------------------------------------ doors
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What came with a request and is no part of its body, and what stands in for what it left out.
+
+    ``header_key``: the key that came beside the body (``Idempotency-Key``), if any. ``new_key`` makes one where
+    neither has it. ``correlation_id`` stands where the body has none.
+    """
+
+    header_key: str | None
+    new_key: Callable[[], str]
+    correlation_id: str = ""
+
+
 def parse_request(
     body: bytes,
     *,
@@ -464,20 +548,71 @@ def parse_request(
     Raises:
         Invalid: whatever is wrong with the bytes; ``details`` names each fault.
     """
-    request = _validated(RebalanceRequest, load(body, max_bytes=max_bytes), "request")
-    return SubmitJob(
-        key=_key(request.key, header_key) or new_key(),
-        request_sha256=request.sha256(),
-        model_id=ModelId(request.model_id),
-        portfolio_ids=_ids(request.portfolio_ids),
-        portfolios=_portfolios(request.portfolios),
-        prices=_prices(request.prices),
-        policy=None if request.policy is None else request.policy.changes(),
-        parallelism=request.parallelism,
-        dry_run=request.dry_run,
-        deadline=request.deadline,
-        correlation_id=request.correlation_id or correlation_id,
+    beside = Beside(header_key=header_key, new_key=new_key, correlation_id=correlation_id)
+    return _submit(_validated(RebalanceRequest, load(body, max_bytes=max_bytes), "request"), beside)
+
+
+def parse_model_rebalance(body: bytes, model_id: ModelId, beside: Beside, *, max_bytes: int) -> SubmitJob:
+    """The request that names the model in its path. It is the same request as one that names it in its body.
+
+    Raises:
+        Invalid: whatever is wrong with the bytes or the id.
+    """
+    document = load(body, max_bytes=max_bytes)
+    _validated(ModelRebalance, document, "request")
+    return _submit(_with(document, model_id=model_id), beside)
+
+
+def parse_portfolio_rebalance(
+    body: bytes,
+    portfolio_id: PortfolioId,
+    beside: Beside,
+    *,
+    model_of: Callable[[], ModelId],
+    max_bytes: int,
+) -> SubmitJob:
+    """The request for the portfolio in its path. ``model_of`` finds its model where the body names none.
+
+    Raises:
+        Invalid: whatever is wrong with the bytes or the id.
+        TrimtabError: what ``model_of`` raises.
+    """
+    document = load(body, max_bytes=max_bytes)
+    asked = _validated(PortfolioRebalance, document, "request")
+    model_id = asked.model_id or model_of()
+    return _submit(_with(document, model_id=model_id, portfolio_ids=[portfolio_id]), beside)
+
+
+def parse_portfolios(body: bytes, *, max_bytes: int) -> tuple[PortfolioId, ...]:
+    """Raises Invalid: the shape is broken."""
+    request = _validated(PortfoliosRequest, load(body, max_bytes=max_bytes), "portfolios")
+    return tuple(PortfolioId(portfolio_id) for portfolio_id in dict.fromkeys(request.portfolios))
+
+
+def parse_portfolios_query(body: bytes, *, max_bytes: int) -> tuple[PortfolioId, ...]:
+    """Raises Invalid: the shape is broken."""
+    query = _validated(PortfoliosQuery, load(body, max_bytes=max_bytes), "portfolios")
+    return tuple(PortfolioId(portfolio_id) for portfolio_id in dict.fromkeys(query.portfolios))
+
+
+def parse_new_position(body: bytes, *, max_bytes: int) -> tuple[ModelPosition, int]:
+    """The position and the model's version. Raises Invalid: the shape is broken."""
+    payload = _validated(PositionCreate, load(body, max_bytes=max_bytes), "position")
+    return payload.position(), payload.version
+
+
+def parse_position_update(
+    body: bytes, security_id: SecurityId, *, max_bytes: int
+) -> tuple[ModelPosition, int]:
+    """The position and the model's version. Raises Invalid: the shape is broken."""
+    payload = _validated(PositionUpdate, load(body, max_bytes=max_bytes), "position")
+    position = ModelPosition(
+        security_id=security_id,
+        target=payload.target,
+        low_drift=payload.low_drift,
+        high_drift=payload.high_drift,
     )
+    return position, payload.version
 
 
 def parse_retry(body: bytes, job_id: JobId, *, max_bytes: int) -> RetryJob:
@@ -526,6 +661,28 @@ def parse_solve(body: bytes, *, max_bytes: int) -> SolveDocument:
 # ------------------------------------------------------------------------------------------------ parts
 
 _PayloadT = TypeVar("_PayloadT", bound=Payload)
+
+
+def _with(document: object, **of_path: object) -> RebalanceRequest:
+    """The whole request: a body that was found right, and what its path says."""
+    assert isinstance(document, dict)  # noqa: S101 - it was validated
+    return _validated(RebalanceRequest, {**document, **of_path}, "request")
+
+
+def _submit(request: RebalanceRequest, beside: Beside) -> SubmitJob:
+    return SubmitJob(
+        key=_key(request.key, beside.header_key) or beside.new_key(),
+        request_sha256=request.sha256(),
+        model_id=ModelId(request.model_id),
+        portfolio_ids=_ids(request.portfolio_ids),
+        portfolios=_portfolios(request.portfolios),
+        prices=_prices(request.prices),
+        policy=None if request.policy is None else request.policy.changes(),
+        parallelism=request.parallelism,
+        dry_run=request.dry_run,
+        deadline=request.deadline,
+        correlation_id=request.correlation_id or beside.correlation_id,
+    )
 
 
 def _validated(kind: type[_PayloadT], document: object, what: str) -> _PayloadT:

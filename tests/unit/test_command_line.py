@@ -19,9 +19,10 @@ from adapters.inbound.cli import (
     UpOptions,
     create_cli,
 )
-from adapters.inbound.cli.doctor import library_versions, solve_tiny
+from adapters.inbound.cli.doctor import library_versions
 from adapters.inbound.cli.jobs import follow_job
-from domain.errors import BrokerUnavailable, SolverFailed, StoreUnavailable
+from adapters.inbound.tiny_problem import solve_tiny
+from domain.errors import BrokerUnavailable, Invalid, SolverFailed, StoreUnavailable
 from domain.ids import JobId
 from domain.item import ItemState
 from domain.job import Job
@@ -59,6 +60,7 @@ class FakeWiring:
     queue: Callable[[], Iterator[bytes]] = lambda: iter(())
     probe_list: tuple[Probe, ...] = ()
     the_solver: OnlyRung = field(default_factory=OnlyRung)
+    keys: Path | None = None
     started: list[tuple[str, Any]] = field(default_factory=list)
     status: int = 0
 
@@ -72,6 +74,11 @@ class FakeWiring:
     def order_sets(self, *, follow: bool) -> Iterator[bytes]:
         self.started.append(("order_sets", follow))
         return self.queue()
+
+    def keys_file(self) -> Path:
+        if self.keys is None:
+            raise Invalid("no file of keys")
+        return self.keys
 
     def probes(self) -> Sequence[Probe]:
         return self.probe_list

@@ -6,24 +6,46 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from adapters.inbound.api.access import Access, require_roles
 from adapters.inbound.api.edge import Edge
 from adapters.inbound.api.errors import ErrorWriter
 from adapters.inbound.api.health import health_router
 from adapters.inbound.api.job_changes import job_changes_router
 from adapters.inbound.api.jobs import jobs_router
-from adapters.inbound.api.models import models_router
+from adapters.inbound.api.models import model_parts_router, models_router
 from adapters.inbound.api.options import ApiOptions
+from adapters.inbound.api.origins import Origins
+from adapters.inbound.api.rebalances import rebalances_router, starts_router
+from adapters.inbound.api.results import results_router
 from adapters.inbound.payloads import (
     ModelCreate,
+    ModelRebalance,
     ModelUpdate,
     ParallelismRequest,
+    PortfolioRebalance,
+    PortfoliosQuery,
+    PortfoliosRequest,
+    PositionCreate,
+    PositionUpdate,
     RebalanceRequest,
     RetryRequest,
 )
 from tasks.services import Services
 
 # Bodies that are read as bytes: FastAPI does not see them, the document must.
-_READ_AS_BYTES = (RebalanceRequest, RetryRequest, ParallelismRequest, ModelCreate, ModelUpdate)
+_READ_AS_BYTES = (
+    RebalanceRequest,
+    ModelRebalance,
+    PortfolioRebalance,
+    PortfoliosQuery,
+    RetryRequest,
+    ParallelismRequest,
+    ModelCreate,
+    ModelUpdate,
+    PositionCreate,
+    PositionUpdate,
+    PortfoliosRequest,
+)
 
 
 def create_app(services: Services, options: ApiOptions) -> FastAPI:
@@ -40,11 +62,21 @@ def create_app(services: Services, options: ApiOptions) -> FastAPI:
     )
     errors = ErrorWriter(options, services.clock)
     errors.install(app)
+    app.add_middleware(Origins, allowed=options.origins, hosts=options.hosts, refusal=errors)
     app.add_middleware(Edge, new_id=options.new_id, last_resort=errors)
-    app.include_router(jobs_router(services, options))
-    app.include_router(job_changes_router(services, options))
-    app.include_router(models_router(services, options))
-    app.include_router(health_router(services, options, errors))
+    access = Access(options.keys, options.limiter)
+    for router in (
+        jobs_router(services, options, access),
+        results_router(services, access),
+        job_changes_router(services, options, access),
+        rebalances_router(services, options, access),
+        starts_router(services, options, access),
+        models_router(services, options, access),
+        model_parts_router(services, options, access),
+        health_router(services, options, errors, access),
+    ):
+        require_roles(router.routes)
+        app.include_router(router)
     _complete_openapi(app)
     return app
 

@@ -1,6 +1,6 @@
 """The outermost layer: one correlation id a request, safe headers on every answer, no stack trace to anybody."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import structlog
@@ -12,6 +12,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from adapters.inbound.payloads import is_correlation_id
 
 CORRELATION_HEADER = "X-Correlation-ID"
+
+# On every answer, for whatever browser it ends up in; a route that serves something else sets its own.
+_SAFE: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
 class LastResort(Protocol):
@@ -45,8 +55,8 @@ class Edge:
                 started = True
                 headers = MutableHeaders(scope=message)
                 headers[CORRELATION_HEADER] = correlation_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Cache-Control"] = "no-store"
+                for name, value in _SAFE.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):

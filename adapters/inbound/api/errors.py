@@ -12,9 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from adapters.inbound.api.options import ApiOptions
-from adapters.inbound.strict_json import TOO_LARGE, printable
+from adapters.inbound.strict_json import MALFORMED, TOO_LARGE, printable
 from domain.errors import Busy, Conflict, Invalid, NotFound, TrimtabError, Unavailable, UpstreamFault
 from domain.ports import Clock
 
@@ -45,8 +46,13 @@ STATUSES: Mapping[type[TrimtabError], HTTPStatus] = {
     UpstreamFault: HTTPStatus.BAD_GATEWAY,
     TrimtabError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-_BY_CODE: Mapping[str, HTTPStatus] = {TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
+_BY_CODE: Mapping[str, HTTPStatus] = {
+    TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    MALFORMED: HTTPStatus.BAD_REQUEST,
+}
 _FRAMEWORK_CODES: Mapping[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "unauthorized",
+    HTTPStatus.FORBIDDEN: "forbidden",
     HTTPStatus.NOT_FOUND: "no_such_route",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
@@ -60,11 +66,28 @@ def status_of(error: TrimtabError) -> HTTPStatus:
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
+# Whatever is asked: no key or a wrong one, too small a role, too many calls, a bug, a store that is out.
+_ALWAYS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+# What reading a body may come to.
+BODY_ERRORS = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+
+
 def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route, for the OpenAPI document."""
+    """The error answers of a guarded route, for the OpenAPI document."""
     return {
         int(status): {"model": ErrorAnswer, "description": status.phrase}
-        for status in sorted({*statuses, HTTPStatus.INTERNAL_SERVER_ERROR})
+        for status in sorted({*statuses, *_ALWAYS})
     }
 
 
@@ -101,6 +124,12 @@ class ErrorWriter:
         )
         return JSONResponse(
             ErrorAnswer(error=body).model_dump(mode="json"), status_code=status, headers=dict(headers or {})
+        )
+
+    def refused(self, scope: Scope, code: str, message: str) -> JSONResponse:
+        """What is refused before any route was looked for."""
+        return self.answer(
+            HTTPStatus.FORBIDDEN, code, message, correlation_id=scope["state"]["correlation_id"]
         )
 
     def unexpected(self, error: Exception, correlation_id: str) -> JSONResponse:

@@ -1,9 +1,9 @@
 """Is it alive, is it ready, and what is wrong with it."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Literal
 
@@ -11,9 +11,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from adapters.inbound.api.errors import ErrorAnswer, ErrorWriter
+from adapters.inbound.api.access import Access
+from adapters.inbound.api.errors import ErrorAnswer, ErrorWriter, responses
 from adapters.inbound.api.options import ApiOptions, HealthPart
-from domain.errors import TrimtabError
+from adapters.inbound.keys import Role
+from domain.errors import Invalid, TrimtabError
 from domain.ports import Clock
 from tasks.services import Services
 
@@ -44,37 +46,62 @@ class HealthAnswer(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _LastError:
-    message: str
+class _Looked:
+    """What a check found, and the last thing that was wrong."""
+
     at: datetime
+    error: str | None
+    last_error: str | None
+    last_error_at: datetime | None
 
 
 class HealthBoard:
     """Checks every part and remembers what was wrong last. Safe to ask from several threads."""
 
-    def __init__(self, parts: Sequence[HealthPart], clock: Clock) -> None:
+    def __init__(self, parts: Sequence[HealthPart], needed: Collection[str], clock: Clock) -> None:
+        """Raises Invalid: something is needed that is no part."""
         self._parts = tuple(parts)
+        self._needed = frozenset(needed)
+        if unknown := sorted(self._needed - {part.name for part in parts}):
+            raise Invalid(f"needed, but no part of this service: {', '.join(unknown)}")
         self._clock = clock
         self._lock = threading.Lock()
-        self._last: dict[str, _LastError] = {}
+        self._looked: dict[str, _Looked] = {}
 
     def look(self, *, needed_only: bool = False) -> list[PartAnswer]:
-        return [self._check(part) for part in self._parts if part.needed or not needed_only]
+        return [self._look_at(part) for part in self._parts if not needed_only or part.name in self._needed]
 
-    def _check(self, part: HealthPart) -> PartAnswer:
-        error = self._error_of(part)
-        with self._lock:
-            if error is not None:
-                self._last[part.name] = _LastError(error, self._clock.now())
-            last = self._last.get(part.name)
+    def _look_at(self, part: HealthPart) -> PartAnswer:
+        looked = self._fresh(part) or self._check(part)
         return PartAnswer(
             name=part.name,
-            status="up" if error is None else "down",
-            needed=part.needed,
-            error=error,
-            last_error=last.message if last else None,
-            last_error_at=last.at if last else None,
+            status="up" if looked.error is None else "down",
+            needed=part.name in self._needed,
+            error=looked.error,
+            last_error=looked.last_error,
+            last_error_at=looked.last_error_at,
         )
+
+    def _fresh(self, part: HealthPart) -> _Looked | None:
+        with self._lock:
+            looked = self._looked.get(part.name)
+        if looked is None or self._clock.now() - looked.at >= timedelta(seconds=part.keep_seconds):
+            return None
+        return looked
+
+    def _check(self, part: HealthPart) -> _Looked:
+        error = self._error_of(part)
+        now = self._clock.now()
+        with self._lock:
+            before = self._looked.get(part.name)
+            if error is not None:
+                looked = _Looked(now, error, error, now)
+            elif before is not None:
+                looked = _Looked(now, None, before.last_error, before.last_error_at)
+            else:
+                looked = _Looked(now, None, None, None)
+            self._looked[part.name] = looked
+        return looked
 
     @staticmethod
     def _error_of(part: HealthPart) -> str | None:
@@ -95,10 +122,10 @@ def standard_parts(services: Services) -> tuple[HealthPart, ...]:
     )
 
 
-def health_router(services: Services, options: ApiOptions, errors: ErrorWriter) -> APIRouter:
+def health_router(services: Services, options: ApiOptions, errors: ErrorWriter, access: Access) -> APIRouter:
     """``/health`` for people, ``/health/live`` and ``/health/ready`` for what keeps us running."""
     router = APIRouter(prefix="/health", tags=["health"])
-    board = HealthBoard((*standard_parts(services), *options.parts), services.clock)
+    board = HealthBoard((*standard_parts(services), *options.parts), options.needed, services.clock)
 
     # On the event loop: the threads may all be waiting for a store that is out, which no restart would mend.
     @router.get("/live", summary="The process answers")
@@ -120,11 +147,17 @@ def health_router(services: Services, options: ApiOptions, errors: ErrorWriter) 
             "not_ready",
             f"out: {', '.join(part.name for part in red)}",
             correlation_id=request.state.correlation_id,
-            details=[{"field": part.name, "message": part.error} for part in red],
+            # No story: who asks without a key need not know where our parts live. `/health` tells it.
+            details=[{"field": part.name, "message": "does not answer as it must"} for part in red],
             headers={"Retry-After": str(options.retry_after_seconds)},
         )
 
-    @router.get("", summary="Each part, and the last thing that went wrong with it")
+    @router.get(
+        "",
+        responses=responses(),
+        dependencies=access.needs(Role.READ),
+        summary="Each part, and the last thing that went wrong with it",
+    )
     def health() -> HealthAnswer:
         parts = board.look()
         down = [part for part in parts if part.status == "down"]

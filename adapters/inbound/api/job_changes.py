@@ -6,10 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 
 from adapters.inbound.answers import JobAnswer, RepublishAnswer, describe_job
+from adapters.inbound.api.access import Access
 from adapters.inbound.api.body import json_body
-from adapters.inbound.api.errors import responses
+from adapters.inbound.api.errors import BODY_ERRORS, responses
 from adapters.inbound.api.jobs import request_body
 from adapters.inbound.api.options import ApiOptions
+from adapters.inbound.keys import Role
 from adapters.inbound.payloads import ParallelismRequest, RetryRequest, parse_parallelism, parse_retry
 from domain.ids import JobId
 from tasks.change_parallelism import change_parallelism
@@ -17,20 +19,13 @@ from tasks.republish import republish_job
 from tasks.retry_job import retry_job
 from tasks.services import Services
 
-_LOOK = responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
-_CHANGE = responses(
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.CONFLICT,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)
+_LOOK = responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+_CHANGE = responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, *BODY_ERRORS)
 
 _JobPath = Annotated[str, Path(max_length=100)]
 
 
-def job_changes_router(services: Services, options: ApiOptions) -> APIRouter:
+def job_changes_router(services: Services, options: ApiOptions, access: Access) -> APIRouter:
     """The routes under ``/api/v1/jobs/{job_id}`` that change something, but for cancel."""
     router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
     read_body = Depends(json_body(options.max_body_size))
@@ -39,6 +34,7 @@ def job_changes_router(services: Services, options: ApiOptions) -> APIRouter:
         "/{job_id}/retry",
         status_code=HTTPStatus.ACCEPTED,
         responses=_CHANGE,
+        dependencies=access.needs(Role.OPERATE),
         openapi_extra=request_body(RetryRequest.__name__),
         summary="Bring failed portfolios of a job that is over back, under the same ids",
     )
@@ -49,6 +45,7 @@ def job_changes_router(services: Services, options: ApiOptions) -> APIRouter:
     @router.post(
         "/{job_id}/parallelism",
         responses=_CHANGE,
+        dependencies=access.needs(Role.OPERATE),
         openapi_extra=request_body(ParallelismRequest.__name__),
         summary="Give an open job more or fewer seats",
     )
@@ -60,6 +57,7 @@ def job_changes_router(services: Services, options: ApiOptions) -> APIRouter:
         "/{job_id}/republish",
         status_code=HTTPStatus.ACCEPTED,
         responses=_LOOK,
+        dependencies=access.needs(Role.OPERATE),
         summary="Publish the stored order sets of a job again, those the result queue does not have",
     )
     def post_republish(job_id: _JobPath) -> RepublishAnswer:

@@ -15,9 +15,11 @@ from adapters.inbound.answers import (
     items_answer,
     list_answer,
 )
+from adapters.inbound.api.access import Access
 from adapters.inbound.api.body import json_body
-from adapters.inbound.api.errors import responses
+from adapters.inbound.api.errors import BODY_ERRORS, responses
 from adapters.inbound.api.options import ApiOptions
+from adapters.inbound.keys import Role
 from adapters.inbound.payloads import RebalanceRequest, parse_request
 from domain.ids import JobId, ModelId, PortfolioId, item_id
 from domain.item import ItemState
@@ -28,22 +30,16 @@ from tasks.submit_job import submit_job
 
 _PREFIX = "/api/v1/jobs"
 
-_LOOK = responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
-_LIST = responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
-_POST = responses(
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.CONFLICT,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-) | {int(HTTPStatus.OK): {"model": JobAnswer, "description": "The key was known: the job posted before"}}
+_LOOK = responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+_LIST = responses(HTTPStatus.UNPROCESSABLE_ENTITY)
+_POST = responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, *BODY_ERRORS) | {
+    int(HTTPStatus.OK): {"model": JobAnswer, "description": "The key was known: the job posted before"}
+}
 
 _JobPath = Annotated[str, Path(max_length=100)]
 
 
-def jobs_router(services: Services, options: ApiOptions) -> APIRouter:
+def jobs_router(services: Services, options: ApiOptions, access: Access) -> APIRouter:
     """The routes under ``/api/v1/jobs``."""
     router = APIRouter(prefix=_PREFIX, tags=["jobs"])
     read_body = Depends(json_body(options.max_body_size))
@@ -53,6 +49,7 @@ def jobs_router(services: Services, options: ApiOptions) -> APIRouter:
         status_code=HTTPStatus.ACCEPTED,
         responses=_POST,
         openapi_extra=request_body(RebalanceRequest.__name__),
+        dependencies=access.needs(Role.SUBMIT),
         summary="Rebalance portfolios to a model",
     )
     def post_job(
@@ -75,7 +72,7 @@ def jobs_router(services: Services, options: ApiOptions) -> APIRouter:
         response.headers["Location"] = f"{_PREFIX}/{submitted.job.job_id}"
         return describe_job(submitted.job, services)
 
-    @router.get("", responses=_LIST, summary="Jobs, newest first")
+    @router.get("", responses=_LIST, dependencies=access.needs(Role.READ), summary="Jobs, newest first")
     def list_jobs(
         state: Annotated[list[JobState] | None, Query(description="Any of these states.")] = None,
         model_id: Annotated[str | None, Query(max_length=64)] = None,
@@ -90,14 +87,27 @@ def jobs_router(services: Services, options: ApiOptions) -> APIRouter:
         )
         return list_answer(jobs, offset=offset, limit=limit)
 
-    @router.get("/{job_id}", responses=_LOOK, summary="One job and how far it is")
+    @router.get(
+        "/{job_id}",
+        responses=_LOOK,
+        dependencies=access.needs(Role.READ),
+        summary="One job and how far it is",
+    )
     def get_job(job_id: _JobPath) -> JobAnswer:
         return describe_job(services.jobs.get_job(JobId(job_id)), services)
 
-    @router.get("/{job_id}/items", responses=_LOOK, summary="The portfolios of a job, by outcome")
+    @router.get(
+        "/{job_id}/items",
+        responses=_LOOK,
+        dependencies=access.needs(Role.READ),
+        summary="The portfolios of a job, by outcome and cause",
+    )
     def list_items(
         job_id: _JobPath,
         outcome: Annotated[list[ItemState] | None, Query(description="Any of these outcomes.")] = None,
+        cause: Annotated[
+            str | None, Query(max_length=200, description="Those whose reason begins so.")
+        ] = None,
         cursor: Annotated[
             int, Query(ge=-1, le=2**31 - 1, description="next_cursor of the page before.")
         ] = -1,
@@ -105,7 +115,7 @@ def jobs_router(services: Services, options: ApiOptions) -> APIRouter:
     ) -> ItemsAnswer:
         services.jobs.get_job(JobId(job_id))
         items = services.jobs.list_items(
-            JobId(job_id), states=tuple(outcome or ()), after_seq=cursor, limit=limit + 1
+            JobId(job_id), states=tuple(outcome or ()), after_seq=cursor, cause=cause, limit=limit + 1
         )
         return items_answer(items, limit=limit)
 
@@ -114,20 +124,26 @@ def jobs_router(services: Services, options: ApiOptions) -> APIRouter:
         "/{job_id}/items/{portfolio_id:path}",
         responses=_LOOK,
         response_model=ItemDetailAnswer,
+        dependencies=access.needs(Role.READ),
         summary="One portfolio with its whole stored result",
     )
     def get_item(job_id: _JobPath, portfolio_id: Annotated[str, Path(max_length=64)]) -> Response:
         item = services.jobs.get_item(item_id(JobId(job_id), PortfolioId(portfolio_id)))
         return Response(item_detail(item), media_type="application/json")
 
-    @router.post("/{job_id}/cancel", responses=_LOOK, summary="Stop a job; harmless when it is over already")
+    @router.post(
+        "/{job_id}/cancel",
+        responses=_LOOK,
+        dependencies=access.needs(Role.OPERATE),
+        summary="Stop a job; harmless when it is over already",
+    )
     def post_cancel(job_id: _JobPath) -> JobAnswer:
         return describe_job(cancel_job(JobId(job_id), services), services)
 
     return router
 
 
-def request_body(schema: str) -> dict[str, object]:
+def request_body(schema: str, *, required: bool = True) -> dict[str, object]:
     """The body of a route that reads bytes, for the OpenAPI document."""
     reference = {"$ref": f"#/components/schemas/{schema}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": reference}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": reference}}}}

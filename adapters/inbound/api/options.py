@@ -1,19 +1,25 @@
 """What the wiring decides about the HTTP door."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+
+from adapters.inbound.api.access import Keys
+from adapters.inbound.api.rate import Limiter
 
 MEBIBYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class HealthPart:
-    """Something the service stands on. ``check`` raises when it is out; ``needed``: not ready without it."""
+    """Something the service stands on. ``check`` raises when it is out.
+
+    What a check that took long has found holds for ``keep_seconds``.
+    """
 
     name: str
     check: Callable[[], object]
-    needed: bool = True
+    keep_seconds: float = 0.0
 
 
 def new_id() -> str:
@@ -22,11 +28,22 @@ def new_id() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiOptions:
-    """``parts`` are checked besides the store, the result queue and the broker, which every service has."""
+    """What the wiring chose.
+
+    ``keys`` None: everybody may do everything. ``limiter`` counts by key, so it does nothing without keys.
+    ``origins``: pages that may call, as browsers write them. ``hosts``: names we answer to; None: any.
+    ``needed`` are the parts without which the service is not ready; ``parts`` are checked besides the store, the
+    result queue and the broker, which every service has.
+    """
 
     version: str
     service: str = "trimtab"
     max_body_size: int = 64 * MEBIBYTE
     retry_after_seconds: int = 5
+    keys: Keys | None = None
+    limiter: Limiter | None = None
+    origins: Collection[str] = ()
+    hosts: Collection[str] | None = None
+    needed: Collection[str] = ("store", "results", "broker")
     parts: tuple[HealthPart, ...] = ()
     new_id: Callable[[], str] = new_id

@@ -8,6 +8,7 @@ from adapters.inbound.cli.bench import add_bench_command
 from adapters.inbound.cli.doctor import add_doctor_command
 from adapters.inbound.cli.job_changes import add_job_change_commands
 from adapters.inbound.cli.jobs import add_job_commands
+from adapters.inbound.cli.keys import add_key_commands
 from adapters.inbound.cli.models import add_model_commands
 from adapters.inbound.cli.output import print_line
 from adapters.inbound.cli.processes import add_process_commands
@@ -46,6 +47,7 @@ def create_cli(wiring: Wiring) -> typer.Typer:
     add_result_commands(app, wiring)
     add_model_commands(app, wiring)
     add_solve_command(app, wiring)
+    add_key_commands(app, wiring)
     add_doctor_command(app, wiring)
     add_bench_command(app, wiring)
     return app

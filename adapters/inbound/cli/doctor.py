@@ -9,14 +9,11 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-import numpy as np
 import typer
 
 from adapters.inbound.cli.output import AsJson, Exit, guarded, print_line, print_table
 from adapters.inbound.cli.wiring import Probe, Wiring
-from domain.ids import SecurityId
-from domain.ports import Solver
-from domain.problem import Problem
+from adapters.inbound.tiny_problem import solve_tiny
 
 _LIBRARIES = (
     "celery",
@@ -129,33 +126,3 @@ def library_versions(names: Sequence[str] = _LIBRARIES) -> str:
     if missing:
         raise RuntimeError(f"not installed: {', '.join(missing)}")
     return ", ".join(found)
-
-
-def solve_tiny(solver: Solver) -> str:
-    """Ten shares of one security wanted, money for eight: the answer is eight.
-
-    Raises:
-        RuntimeError: the solver gave another answer.
-        SolverFailed: it gave none.
-    """
-    whole = np.array([1], dtype=np.int64)
-    problem = Problem(
-        security_ids=(SecurityId("DOCTOR000000000000000000"),),
-        money_places=0,
-        weight_scale=1,
-        market_value=2000,
-        budget=850,
-        price=whole * 100,
-        target=whole * 1000,
-        lower=whole * 0,
-        upper=whole * 1000,
-        held=whole * 0,
-        min_quantity=whole * 0,
-        max_quantity=whole * 10,
-    )
-    answer = solver.solve(problem)
-    if answer.quantity is None or answer.quantity.tolist() != [8]:
-        raise RuntimeError(
-            f"{solver.name} answered {answer.status}, {answer.quantity} to a problem whose answer is 8"
-        )
-    return f"{solver.name} solves"

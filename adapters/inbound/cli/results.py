@@ -13,10 +13,9 @@ from adapters.inbound.cli.output import AsJson, clean, guarded, print_line, prin
 from adapters.inbound.cli.wiring import Wiring
 from domain.ids import JobId
 from domain.item import Attempt, Item, ItemState
-from tasks.services import Services
+from tasks.job_items import job_items
 
 _ROWS_IN_A_TABLE = 200
-_PAGE = 500
 
 _JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 
@@ -49,8 +48,7 @@ def _add_results(app: typer.Typer, wiring: Wiring) -> None:
     ) -> None:
         """The portfolios of a job with their results."""
         with wiring.services() as services:
-            services.jobs.get_job(JobId(job))
-            items = _items(JobId(job), tuple(outcome or ()), services)
+            items = job_items(JobId(job), services, states=tuple(outcome or ()))
             if as_json:
                 for item in islice(items, limit):
                     print_line(item_detail(item))
@@ -76,13 +74,6 @@ def _add_orders(app: typer.Typer, wiring: Wiring) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ results
-
-
-def _items(job_id: JobId, states: tuple[ItemState, ...], services: Services) -> Iterator[Item]:
-    after = -1
-    while page := services.jobs.list_items(job_id, states=states, after_seq=after, limit=_PAGE, bodies=True):
-        yield from page
-        after = page[-1].seq
 
 
 def _print_attempts(items: Iterator[Item], limit: int) -> None:

@@ -100,6 +100,9 @@ class Wiring(Protocol):
             Invalid: the queue is of a kind that cannot be read without consuming it.
         """
 
+    def keys_file(self) -> Path:
+        """Where API keys are kept. Raises Invalid: no setting says it."""
+
     def probes(self) -> Sequence[Probe]:
         """Store, broker, result queue, each upstream, workers that answer."""
 

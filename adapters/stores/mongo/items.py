@@ -185,7 +185,7 @@ class MongoItems:
         if retry.portfolio_ids is not None:
             left["portfolio_id"] = {"$in": list(retry.portfolio_ids)}
         if retry.cause is not None:
-            left["reason"] = {"$regex": f"^{re.escape(retry.cause)}"}
+            left["reason"] = _beginning(retry.cause)
         change = {"state": ItemState.PENDING, "attempt": 0, "gen": gen, "reason": None}
         return self._change_all(left, {"$set": change, "$currentDate": _STAMP})
 
@@ -216,6 +216,15 @@ class MongoItems:
                 db.items.find_one({"job_id": job_id, "state": {"$in": list(states)}}, {"_id": 1}) is not None
             )
 
+    def has_due(self, job_id: JobId) -> bool:
+        with self._mongo.open() as db:
+            return db.items.find_one({"job_id": job_id, "out": Out.DUE}, {"_id": 1}) is not None
+
+    def delete_items(self, job_id: JobId) -> int:
+        with self._mongo.open() as db:
+            db.inputs.delete_one({"_id": job_id})
+            return db.items.delete_many({"job_id": job_id}).deleted_count
+
     # -- people
 
     def get_item(self, item_id: ItemId) -> Item:
@@ -231,6 +240,7 @@ class MongoItems:
         *,
         states: Iterable[ItemState] = (),
         after_seq: int = -1,
+        cause: str | None = None,
         limit: int = 100,
         bodies: bool = False,
     ) -> Sequence[Item]:
@@ -242,6 +252,7 @@ class MongoItems:
             "job_id": job_id,
             "seq": {"$gt": after_seq},
             **({"state": {"$in": wanted}} if wanted else {}),
+            **({} if cause is None else {"reason": _beginning(cause)}),
         }
         with self._mongo.open() as db:
             found = (
@@ -405,6 +416,11 @@ def _left_running(change: Document, *, cause: str) -> list[Document]:
     past = {"$concatArrays": [{"$ifNull": ["$past_attempts", []]}, [attempt]]}
     told = {"past_attempts": {"$slice": [past, -ATTEMPTS_KEPT]}, "touched": "$$NOW"}
     return [{"$set": {**change, **told}}, {"$unset": "seat"}]
+
+
+def _beginning(text: str) -> Document:
+    """Matches what begins with this text, whatever it looks like."""
+    return {"$regex": f"^{re.escape(text)}"}
 
 
 def _text(text: str) -> Document:

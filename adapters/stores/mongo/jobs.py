@@ -1,4 +1,4 @@
-"""Jobs, members and frozen inputs in MongoDB. J1..J10 are the transitions of docs/job-protocol.md."""
+"""Jobs, members and frozen inputs in MongoDB. J1..J12 are the transitions of docs/job-protocol.md."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -27,9 +27,9 @@ from adapters.stores.mongo.connection import (
 from adapters.stores.mongo.schema import create_indexes
 from adapters.stores.rules import check_page, check_target, closed_state
 from domain.errors import NotFound
-from domain.ids import JobId, ModelId
+from domain.ids import JobId, ModelId, PortfolioId
 from domain.item import ItemState
-from domain.job import ALL_FAILED, JOB_MOVES, OPEN, Inputs, Job, JobState, Retry
+from domain.job import ALL_FAILED, CLOSED, JOB_MOVES, OPEN, Inputs, Job, JobState, Retry
 from domain.ports import Member, OpenWork
 
 _CHUNKS_A_WRITE = 4
@@ -45,6 +45,7 @@ _BORN: Mapping[str, object] = {
     "healing": {},
     "started_at": None,
     "finished_at": None,
+    "deleted_at": None,
     **_NOT_WAITING,
 }
 # A retried job is as old as its first run, which says nothing about the queue.
@@ -125,20 +126,26 @@ class MongoJobs:
         states: Iterable[JobState] = (),
         model_id: ModelId | None = None,
         finished_since: datetime | None = None,
+        portfolio_ids: Sequence[PortfolioId] = (),
+        deleted: bool = True,
         offset: int = 0,
         limit: int = 50,
     ) -> Sequence[Job]:
         check_page(offset, limit)
         wanted = list(states)
-        matching = {
+        matching: Document = {
             **({"state": {"$in": wanted}} if wanted else {}),
             **({"model_id": model_id} if model_id else {}),
             **({"finished_at": {"$gte": finished_since}} if finished_since else {}),
+            **({} if deleted else {"deleted_at": None}),
         }
         if not limit:  # MongoDB reads 0 as no limit
             return []
         newest = [("created_at", DESCENDING), ("_id", DESCENDING)]
         with self._mongo.open() as db:
+            if portfolio_ids:
+                of_these = {"portfolio_id": {"$in": list(portfolio_ids)}}
+                matching["_id"] = {"$in": db.items.distinct("job_id", of_these)}
             found = list(db.jobs.find(matching).sort(newest).skip(offset).limit(limit))
         return [_job(document) for document in found]
 
@@ -230,13 +237,19 @@ class MongoJobs:
             # As text: a date of MongoDB's has no microseconds, and the first deadline has them.
             **({} if deadline is None else {"deadline": deadline.isoformat()}),
         }
-        return self._move("retry", job_id, {"$set": change, "$inc": {"gen": 1}}, gen=gen)
+        return self._move("retry", job_id, {"$set": change, "$inc": {"gen": 1}}, gen=gen, deleted_at=None)
 
     def reopened_job(self, job_id: JobId, gen: int) -> bool:
         return self._move("reopened", job_id, {}, gen=gen)
 
     def reaccept_job(self, job_id: JobId, gen: int) -> bool:
         return self._move("reaccept", job_id, {}, gen=gen)
+
+    def delete_job(self, job_id: JobId, gen: int) -> bool:
+        standing = {"_id": job_id, "gen": gen, "state": {"$in": sorted(CLOSED)}, "deleted_at": None}
+        with self._mongo.open() as db:
+            marked = db.jobs.update_one(standing, {"$currentDate": {"deleted_at": True}})
+        return marked.matched_count == 1
 
     def set_parallelism(self, job_id: JobId, parallelism: int) -> int | None:
         still_open = {"_id": job_id, "state": {"$in": sorted(OPEN)}}

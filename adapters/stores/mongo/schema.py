@@ -40,6 +40,8 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = MappingProxyType(
                 partialFilterExpression={"state": ItemState.PENDING.value},
             ),
             IndexModel([("job_id", ASCENDING), ("seq", ASCENDING)], name="seq"),
+            # For people who ask what became of a portfolio: the one query over all jobs.
+            IndexModel([("portfolio_id", ASCENDING), ("job_id", ASCENDING)], name="portfolio"),
             IndexModel("touched", name="in_work", partialFilterExpression={"state": ItemState.RUNNING.value}),
             IndexModel(
                 "not_before", name="delayed", partialFilterExpression={"state": ItemState.DELAYED.value}

@@ -91,6 +91,8 @@ _DUE_AGAIN = statement(
     " AND touched >= :since LIMIT :limit)"
 )
 _BUSY_SEATS = "SELECT seat, item_id FROM items WHERE job_id = ? AND seat IS NOT NULL"
+_DELETE_BY_ID = tuple(f"DELETE FROM {table} WHERE id = ?" for table in ("results", "inlines", "items"))
+_HAS_DUE = statement("SELECT 1 FROM items WHERE job_id = ? AND out = {DUE} LIMIT 1")
 _COUNT = "SELECT state, count(*) FROM items WHERE job_id = ? GROUP BY state"
 _SELECT = (
     "SELECT items.*, inline, result, order_set"
@@ -239,6 +241,28 @@ class SqliteItems:
             ).fetchone()
         return row is not None
 
+    def has_due(self, job_id: JobId) -> bool:
+        with self._database.read() as db:
+            return db.execute(_HAS_DUE, (job_id,)).fetchone() is not None
+
+    def delete_items(self, job_id: JobId) -> int:
+        total = 0
+        while gone := self._delete_some(job_id):
+            total += gone
+        with self._database.write() as db:
+            db.execute("DELETE FROM inputs WHERE job_id = ?", (job_id,))
+        return total
+
+    def _delete_some(self, job_id: JobId) -> int:
+        with self._database.write() as db:
+            rows = db.execute(
+                "SELECT id FROM items WHERE job_id = ? LIMIT ?", (job_id, _ROWS_A_WRITE)
+            ).fetchall()
+            chosen = [(row["id"],) for row in rows]
+            for of_chosen in _DELETE_BY_ID:
+                db.executemany(of_chosen, chosen)
+        return len(chosen)
+
     # -- people
 
     def get_item(self, item_id: ItemId) -> Item:
@@ -254,17 +278,27 @@ class SqliteItems:
         *,
         states: Iterable[ItemState] = (),
         after_seq: int = -1,
+        cause: str | None = None,
         limit: int = 100,
         bodies: bool = False,
     ) -> Sequence[Item]:
         check_page(0, limit)
         wanted = list(states)
         filtered = " AND state IN (SELECT value FROM json_each(:states))" if wanted else ""
+        if cause is not None:
+            filtered += " AND substr(reason, 1, length(:cause)) = :cause"
+        values = {
+            "job_id": job_id,
+            "after": after_seq,
+            "limit": limit,
+            "states": json.dumps(wanted),
+            "cause": cause,
+        }
         with self._database.read() as db:
             rows = db.execute(
                 (_SELECT if bodies else _SELECT_BARE)
                 + f"job_id = :job_id AND seq > :after{filtered} ORDER BY seq LIMIT :limit",
-                {"job_id": job_id, "after": after_seq, "limit": limit, "states": json.dumps(wanted)},
+                values,
             ).fetchall()
         return [_item(row) for row in rows]
 

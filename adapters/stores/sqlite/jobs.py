@@ -1,4 +1,4 @@
-"""Jobs, members and frozen inputs in SQLite. J1..J10 are the transitions of docs/job-protocol.md."""
+"""Jobs, members and frozen inputs in SQLite. J1..J12 are the transitions of docs/job-protocol.md."""
 
 import json
 import sqlite3
@@ -21,12 +21,12 @@ from adapters.stores.sqlite.connection import Database
 from adapters.stores.sqlite.items import count_by_state
 from adapters.stores.sqlite.schema import TABLES, statement
 from domain.errors import NotFound
-from domain.ids import JobId, ModelId
+from domain.ids import JobId, ModelId, PortfolioId
 from domain.item import ItemState
 from domain.job import ALL_FAILED, OPEN, Inputs, Job, JobState, Retry
 from domain.ports import Member, OpenWork
 
-_TIMES = ("probe_at", "created_at", "started_at", "finished_at")
+_TIMES = ("probe_at", "created_at", "started_at", "finished_at", "deleted_at")
 _CHUNKS_A_WRITE = 4  # other writers get their turn between
 
 _INSERT = statement(
@@ -69,13 +69,19 @@ _CLOSE = statement(
 _RETRY = statement(
     "UPDATE jobs SET state = {JOB_retry_to}, gen = gen + 1, counts = '{{}}', finished_at = NULL,"
     " stop_to = NULL, reason = NULL, retry = :retry, deadline = coalesce(:deadline, deadline)"
-    " WHERE job_id = :job_id AND gen = :gen AND state IN ({JOB_retry})"
+    " WHERE job_id = :job_id AND gen = :gen AND state IN ({JOB_retry}) AND deleted_at IS NULL"
 )
 _REOPENED = statement(
     "UPDATE jobs SET state = {JOB_reopened_to} WHERE job_id = ? AND gen = ? AND state IN ({JOB_reopened})"
 )
 _REACCEPT = statement(
     "UPDATE jobs SET state = {JOB_reaccept_to} WHERE job_id = ? AND gen = ? AND state IN ({JOB_reaccept})"
+)
+_DELETE = statement(
+    "UPDATE jobs SET deleted_at = {NOW} WHERE job_id = ? AND gen = ? AND state IN ({CLOSED_JOB}) AND deleted_at IS NULL"
+)
+_OF_PORTFOLIOS = (
+    "job_id IN (SELECT job_id FROM items WHERE portfolio_id IN (SELECT value FROM json_each(:portfolio_ids)))"
 )
 _PARALLELISM = statement("SELECT parallelism FROM jobs WHERE job_id = ? AND state IN ({OPEN_JOB})")
 
@@ -140,6 +146,8 @@ class SqliteJobs:
         states: Iterable[JobState] = (),
         model_id: ModelId | None = None,
         finished_since: datetime | None = None,
+        portfolio_ids: Sequence[PortfolioId] = (),
+        deleted: bool = True,
         offset: int = 0,
         limit: int = 50,
     ) -> Sequence[Job]:
@@ -150,8 +158,15 @@ class SqliteJobs:
             *(["state IN (SELECT value FROM json_each(:states))"] if wanted else []),
             *(["model_id = :model_id"] if model_id else []),
             *(["finished_at >= :since"] if since is not None else []),
+            *([_OF_PORTFOLIOS] if portfolio_ids else []),
+            *([] if deleted else ["deleted_at IS NULL"]),
         ]
-        values = {"states": json.dumps(wanted), "model_id": model_id, "since": since}
+        values = {
+            "states": json.dumps(wanted),
+            "model_id": model_id,
+            "since": since,
+            "portfolio_ids": json.dumps(list(portfolio_ids)),
+        }
         with self._database.read() as db:
             rows = db.execute(
                 f"SELECT * FROM jobs WHERE {' AND '.join(conditions) or 'TRUE'}"  # noqa: S608 - of constants
@@ -229,6 +244,9 @@ class SqliteJobs:
 
     def reaccept_job(self, job_id: JobId, gen: int) -> bool:
         return self._moved(_REACCEPT, (job_id, gen))
+
+    def delete_job(self, job_id: JobId, gen: int) -> bool:
+        return self._moved(_DELETE, (job_id, gen))
 
     def set_parallelism(self, job_id: JobId, parallelism: int) -> int | None:
         with self._database.write() as db:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from domain.item import ATTEMPTS_KEPT, ITEM_MOVES, ItemState, Out
-from domain.job import JOB_MOVES, OPEN
+from domain.job import CLOSED, JOB_MOVES, OPEN
 
 # Whole milliseconds since 1970 UTC (SQLite's clock has no finer ones); one value throughout a statement.
 _NOW = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)"
@@ -28,6 +28,7 @@ _WORDS = MappingProxyType(
         "NOW": _NOW,
         "PAST_ATTEMPTS": _PAST_ATTEMPTS,
         "OPEN_JOB": _states(OPEN),
+        "CLOSED_JOB": _states(CLOSED),
         **{state.name: f"'{state}'" for state in ItemState},
         **{out.name: f"'{out}'" for out in Out},
         **{f"ITEM_{name}": _states(move.sources) for name, move in ITEM_MOVES.items()},
@@ -90,7 +91,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     healing TEXT NOT NULL DEFAULT '{{}}',
     created_at INTEGER NOT NULL,
     started_at INTEGER,
-    finished_at INTEGER
+    finished_at INTEGER,
+    deleted_at INTEGER
 );
 CREATE INDEX IF NOT EXISTS jobs_by_age ON jobs (created_at, job_id);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created_at);
@@ -135,6 +137,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS items_by_seat ON items (job_id, seat) WHERE se
 CREATE INDEX IF NOT EXISTS items_by_state ON items (job_id, state, seq);
 CREATE INDEX IF NOT EXISTS items_to_claim ON items (job_id, given_back, seq) WHERE state = {PENDING};
 CREATE INDEX IF NOT EXISTS items_by_seq ON items (job_id, seq);
+-- For people who ask what became of a portfolio; written once, no later change of an item touches it.
+CREATE INDEX IF NOT EXISTS items_by_portfolio ON items (portfolio_id, job_id);
 CREATE INDEX IF NOT EXISTS items_in_work ON items (touched) WHERE state = {RUNNING};
 CREATE INDEX IF NOT EXISTS items_delayed ON items (not_before) WHERE state = {DELAYED};
 CREATE INDEX IF NOT EXISTS items_due ON items (touched) WHERE out = {DUE};

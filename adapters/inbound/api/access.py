@@ -1,0 +1,105 @@
+"""Who may call what. Every route names the role it needs; a route that names none keeps the application from starting."""
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Protocol
+
+import structlog
+from fastapi import Depends, HTTPException, Request, Security
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import BaseRoute
+
+from adapters.inbound.api.rate import Limiter
+from adapters.inbound.keys import ApiKey, Role
+from domain.errors import Busy
+
+# What keeps us running asks without a key, and learns nothing from the answers.
+OPEN_TO_ALL = frozenset({"/health/live", "/health/ready"})
+
+RATE_LIMITED = "rate_limited"
+
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="trimtab"'}
+_bearer = HTTPBearer(
+    scheme_name="api_key",
+    bearerFormat="trimtab_<id>_<secret>",
+    description="A key made with `trimtab keys add`. The scope of a call is the role its key needs.",
+    auto_error=False,
+)
+_log = structlog.get_logger(__name__)
+
+
+class Keys(Protocol):
+    def find(self, text: str) -> ApiKey | None:
+        """The key that this text is; None: nobody's."""
+
+
+class Access:
+    """The guard before every route. Without keys everybody may do everything: whoever wires it has to mean it."""
+
+    def __init__(self, keys: Keys | None, limiter: Limiter | None) -> None:
+        self._keys = keys
+        self._limiter = limiter
+
+    def needs(self, role: Role) -> Sequence[Any]:
+        """The ``dependencies`` of a route. They stand before its own: a stranger's body is not even read."""
+        return [Security(self._check, scopes=[role])]
+
+    async def _check(
+        self,
+        request: Request,
+        needed: SecurityScopes,
+        given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    ) -> None:
+        roles = [Role(scope) for scope in needed.scopes]
+        if self._keys is not None:
+            key = self._known(self._keys, given)
+            structlog.contextvars.bind_contextvars(api_key=key.key_id)
+            await self._within_rate(key)
+            for role in roles:
+                if not key.may(role):
+                    raise HTTPException(
+                        HTTPStatus.FORBIDDEN, f"needs the role {role}, and this key has {_words(key)}"
+                    )
+        if Role.READ not in roles:
+            _log.info("api.action", method=request.method, path=request.url.path)
+
+    @staticmethod
+    def _known(keys: Keys, given: HTTPAuthorizationCredentials | None) -> ApiKey:
+        if given is None:
+            raise HTTPException(
+                HTTPStatus.UNAUTHORIZED, "send an API key: Authorization: Bearer trimtab_...", _CHALLENGE
+            )
+        key = keys.find(given.credentials)
+        if key is None:  # not which: wrong, revoked and expired look alike from outside
+            raise HTTPException(HTTPStatus.UNAUTHORIZED, "this API key is not valid", _CHALLENGE)
+        return key
+
+    async def _within_rate(self, key: ApiKey) -> None:
+        if self._limiter is None:
+            return
+        wait = await run_in_threadpool(self._limiter.wait, key.key_id)
+        if wait > 0:
+            raise Busy("this key calls too often", code=RATE_LIMITED, retry_after_seconds=round(wait, 3))
+
+
+def _words(key: ApiKey) -> str:
+    return ", ".join(sorted(key.roles))
+
+
+def role_of(route: APIRoute) -> Role | None:
+    """The role a route needs; None: it names none."""
+    scopes = [scope for each in route.dependencies for scope in getattr(each, "scopes", None) or ()]
+    return Role(scopes[0]) if scopes else None
+
+
+def require_roles(routes: Iterable[BaseRoute]) -> None:
+    """Raises RuntimeError: a route says neither which role it needs nor that it is open to all."""
+    naked = [
+        route.path
+        for route in routes
+        if isinstance(route, APIRoute) and role_of(route) is None and route.path not in OPEN_TO_ALL
+    ]
+    if naked:
+        raise RuntimeError(f"who may call these? {', '.join(naked)}")
