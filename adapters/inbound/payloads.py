@@ -125,19 +125,22 @@ def _json_text(pattern: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "examples": [example]})
 
 
-_DECIMAL_SCHEMA = WithJsonSchema(
-    {
-        "anyOf": [{"type": "string"}, {"type": "number"}],
-        "description": f"A decimal of at most {MAX_WHOLE_DIGITS} digits before the point and {MAX_PLACES} after it, "
-        "kept digit for digit whether it is sent as a string or as a number.",
-        "examples": ["1250.75"],
-    }
-)
+def _decimal(example: str, **bounds: float) -> WithJsonSchema:
+    text = {"type": "string", "pattern": r"^[+-]?[0-9]*\.?[0-9]*([eE][+-]?[0-9]{1,4})?$"}
+    return WithJsonSchema(
+        {
+            "anyOf": [text, {"type": "number", **bounds}],
+            "description": f"A decimal of at most {MAX_WHOLE_DIGITS} digits before the point and {MAX_PLACES} after it, "
+            "kept digit for digit whether it is sent as a string or as a number.",
+            "examples": [example],
+        }
+    )
 
-Amount = Annotated[Decimal, BeforeValidator(_exact_decimal), _DECIMAL_SCHEMA]
-Price = Annotated[Amount, AfterValidator(_positive)]
-Weight = Annotated[Amount, AfterValidator(_weight)]
-Floor = Annotated[Amount, AfterValidator(_not_negative)]
+
+Amount = Annotated[Decimal, BeforeValidator(_exact_decimal), _decimal("1250.75")]
+Price = Annotated[Amount, AfterValidator(_positive), _decimal("187.43", exclusiveMinimum=0)]
+Weight = Annotated[Amount, AfterValidator(_weight), _decimal("0.25", minimum=0, maximum=1)]
+Floor = Annotated[Amount, AfterValidator(_not_negative), _decimal("1250.75", minimum=0)]
 Moment = Annotated[
     datetime,
     BeforeValidator(_utc_moment),

@@ -13,7 +13,8 @@ from starlette.routing import BaseRoute
 
 from adapters.inbound.api.rate import Limiter
 from adapters.inbound.keys import ApiKey, Role
-from domain.errors import Busy
+from adapters.inbound.strict_json import printable
+from domain.errors import Busy, Invalid
 
 # What keeps us running asks without a key, and learns nothing from the answers.
 OPEN_TO_ALL = frozenset({"/health/live", "/health/ready"})
@@ -44,7 +45,7 @@ class Access:
 
     def needs(self, role: Role) -> Sequence[Any]:
         """The ``dependencies`` of a route. They stand before its own: a stranger's body is not even read."""
-        return [Security(self._check, scopes=[role])]
+        return [Security(self._check, scopes=[role]), Depends(_only_known_parameters)]
 
     async def _check(
         self,
@@ -86,6 +87,18 @@ class Access:
 
 def _words(key: ApiKey) -> str:
     return ", ".join(sorted(key.roles))
+
+
+async def _only_known_parameters(request: Request) -> None:
+    """A misspelt filter would be ignored, and everything answered: worse than a refusal."""
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        name = printable(unknown[0])
+        raise Invalid(
+            f"no parameter is called {name!r} here",
+            details=({"field": name, "message": f"known are {', '.join(sorted(known)) or 'none'}"},),
+        )
 
 
 def role_of(route: APIRoute) -> Role | None:

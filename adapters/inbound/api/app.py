@@ -76,6 +76,7 @@ def create_app(services: Services, options: ApiOptions) -> FastAPI:
         health_router(services, options, errors, access),
     ):
         require_roles(router.routes)
+        errors.know(router.routes)
         app.include_router(router)
     _complete_openapi(app)
     return app

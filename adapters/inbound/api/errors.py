@@ -1,6 +1,6 @@
 """Every error in one shape, whoever raised it: a use case, the framework, or a bug."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from math import ceil
@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
 from adapters.inbound.api.options import ApiOptions
@@ -97,11 +98,16 @@ class ErrorWriter:
     def __init__(self, options: ApiOptions, clock: Clock) -> None:
         self._options = options
         self._clock = clock
+        self._routes: list[BaseRoute] = []
 
     def install(self, app: FastAPI) -> None:
         app.add_exception_handler(TrimtabError, self._domain)
         app.add_exception_handler(RequestValidationError, self._parameters)
         app.add_exception_handler(HTTPException, self._framework)
+
+    def know(self, routes: Iterable[BaseRoute]) -> None:
+        """The routes there are: 405 tells every method of a path, and Starlette knows those of one route."""
+        self._routes.extend(routes)
 
     def answer(
         self,
@@ -182,10 +188,18 @@ class ErrorWriter:
     async def _framework(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - starlette dispatches on this very type
         status = error.status_code
+        headers = dict(error.headers or {})
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(self._methods(request.scope))
         return self.answer(
             status,
             _FRAMEWORK_CODES.get(status, "http_error"),
             f"{request.method} {printable(request.url.path)}: {error.detail}",
             correlation_id=request.state.correlation_id,
-            headers=error.headers,
+            headers=headers,
         )
+
+    def _methods(self, scope: Scope) -> list[str]:
+        routes = [route for route in self._routes if isinstance(route, Route)]
+        path = next(route.path for route in routes if route.path_regex.match(scope["path"]))
+        return sorted({method for route in routes if route.path == path for method in route.methods or ()})

@@ -1,11 +1,9 @@
 """Investment models over HTTP, with optimistic locking by version."""
 
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import AwareDatetime
 
 from adapters.inbound.answers import ModelAnswer, ModelsAnswer, model_answer, models_answer
 from adapters.inbound.api.access import Access
@@ -17,6 +15,7 @@ from adapters.inbound.keys import Role
 from adapters.inbound.payloads import (
     ModelCreate,
     ModelUpdate,
+    Moment,
     PortfoliosRequest,
     PositionCreate,
     PositionUpdate,
@@ -74,9 +73,9 @@ def models_router(services: Services, options: ApiOptions, access: Access) -> AP
         name: Annotated[str | None, Query(max_length=200)] = None,
         portfolio_id: Annotated[str | None, Query(max_length=64)] = None,
         security_id: Annotated[str | None, Query(max_length=24)] = None,
-        rebalanced_on: Annotated[AwareDatetime | None, Query(description="On this UTC day.")] = None,
+        rebalanced_on: Annotated[Moment | None, Query(description="On this UTC day.")] = None,
         needing_rebalance_since: Annotated[
-            AwareDatetime | None, Query(description="Never rebalanced, or before this moment.")
+            Moment | None, Query(description="Never rebalanced, or before this moment.")
         ] = None,
         sort_by: Annotated[
             list[Annotated[str, Query(pattern=_SORT)]],
@@ -89,8 +88,8 @@ def models_router(services: Services, options: ApiOptions, access: Access) -> AP
             name=name,
             portfolio_id=None if portfolio_id is None else PortfolioId(portfolio_id),
             security_id=None if security_id is None else SecurityId(security_id),
-            rebalanced_on=_utc(rebalanced_on),
-            needing_rebalance_since=_utc(needing_rebalance_since),
+            rebalanced_on=rebalanced_on,
+            needing_rebalance_since=needing_rebalance_since,
             sort_by=tuple(_signed(field) for field in sort_by),
             offset=offset,
             limit=limit,
@@ -194,10 +193,6 @@ def model_parts_router(services: Services, options: ApiOptions, access: Access) 
         return model_answer(remove_portfolios(ModelId(model_id), portfolios, services))
 
     return router
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.astimezone(UTC)
 
 
 def _signed(field: str) -> str:

@@ -91,7 +91,11 @@ _DUE_AGAIN = statement(
     " AND touched >= :since LIMIT :limit)"
 )
 _BUSY_SEATS = "SELECT seat, item_id FROM items WHERE job_id = ? AND seat IS NOT NULL"
-_DELETE_BY_ID = tuple(f"DELETE FROM {table} WHERE id = ?" for table in ("results", "inlines", "items"))
+_DELETE_BY_ID = (
+    "DELETE FROM results WHERE id = ?",
+    "DELETE FROM inlines WHERE id = ?",
+    "DELETE FROM items WHERE id = ?",
+)
 _HAS_DUE = statement("SELECT 1 FROM items WHERE job_id = ? AND out = {DUE} LIMIT 1")
 _COUNT = "SELECT state, count(*) FROM items WHERE job_id = ? GROUP BY state"
 _SELECT = (
