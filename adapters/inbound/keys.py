@@ -153,7 +153,7 @@ class KeyFile:
         self._path = path
         self._clock = clock
 
-    def keys(self) -> Sequence[ApiKey]:
+    def entries(self) -> Sequence[ApiKey]:
         """Raises Invalid: the file cannot be read."""
         return read_keys(self._path)
 

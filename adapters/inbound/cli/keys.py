@@ -46,7 +46,7 @@ def add_key_commands(app: typer.Typer, wiring: Wiring) -> None:
     @guarded
     def list_keys(*, file: _File = None, as_json: AsJson = False) -> None:
         """Every key, without its secret: nobody has it but its owner."""
-        _print(opened(file).keys(), clock, as_json=as_json)
+        _print(opened(file).entries(), clock, as_json=as_json)
 
     @keys.command()
     @guarded
