@@ -39,14 +39,16 @@ class Rate:
     per_second: float
     burst: int
 
-    @property
-    def interval(self) -> float:
-        """Seconds a call takes up."""
-        return 1 / self.per_second
+    # Whole microseconds, on either clock: a burst of 3 must not become 2 by the rounding of a float.
 
     @property
-    def tolerance(self) -> float:
-        """How far ahead of the average a caller may be, in seconds."""
+    def interval(self) -> int:
+        """What a call takes up."""
+        return round(_MICRO / self.per_second)
+
+    @property
+    def tolerance(self) -> int:
+        """How far ahead of the average a caller may be."""
         return self.interval * (self.burst - 1)
 
 
@@ -63,15 +65,15 @@ class LocalLimiter:
         self._rate = rate
         self._clock = clock
         self._lock = threading.Lock()
-        self._full_at: dict[str, float] = {}
+        self._full_at: dict[str, int] = {}
 
     def wait(self, caller: str) -> float:
         with self._lock:
-            now = self._clock()
+            now = round(self._clock() * _MICRO)
             full_at = max(self._full_at.get(caller, now), now)
             wait = full_at - now - self._rate.tolerance
             if wait > 0:
-                return wait
+                return wait / _MICRO
             self._full_at[caller] = full_at + self._rate.interval
             return 0.0
 
@@ -86,7 +88,7 @@ class RedisLimiter:
     def __init__(self, client: Redis, rate: Rate, clock: Callable[[], float]) -> None:
         """``client`` should give up quickly: every request waits for it."""
         self._take = client.register_script(_TAKE)
-        self._amounts = [round(rate.interval * _MICRO), round(rate.tolerance * _MICRO)]
+        self._amounts = [rate.interval, rate.tolerance]
         self._clock = clock
         self._alone = LocalLimiter(rate, clock)
         self._alone_until = float("-inf")
