@@ -24,7 +24,7 @@ from tasks.services import Services
 DecimalText = Annotated[Decimal, PlainSerializer(plain, return_type=str)]
 
 
-def _example(document: dict[str, Any]) -> ConfigDict:
+def example(document: dict[str, Any]) -> ConfigDict:
     """What one looks like, for the OpenAPI document."""
     return ConfigDict(frozen=True, json_schema_extra={"examples": [document]})
 
@@ -43,7 +43,7 @@ class Answer(BaseModel):
 class JobAnswer(Answer):
     """A job and how far it is. ``counts`` holds the portfolios by state, those in work included."""
 
-    model_config = _example(examples.JOB)
+    model_config = example(examples.JOB)
 
     job_id: str
     key: str
@@ -69,7 +69,7 @@ class JobAnswer(Answer):
 
 
 class JobsAnswer(Answer):
-    model_config = _example(examples.JOBS)
+    model_config = example(examples.JOBS)
 
     jobs: list[JobAnswer]
     next_offset: int | None = Field(description="Null on the last page.")
@@ -142,7 +142,7 @@ class ItemAnswer(Answer):
 
 
 class ItemsAnswer(Answer):
-    model_config = _example(examples.ITEMS)
+    model_config = example(examples.ITEMS)
 
     items: list[ItemAnswer]
     next_cursor: str | None = Field(description="Null on the last page.")
@@ -160,7 +160,7 @@ class AttemptAnswer(Answer):
 
 
 class RepublishAnswer(Answer):
-    model_config = _example(examples.REPUBLISH)
+    model_config = example(examples.REPUBLISH)
 
     order_sets: int = Field(description="How many fell due. The queue takes those it does not have.")
 
@@ -168,7 +168,7 @@ class RepublishAnswer(Answer):
 class ItemDetailAnswer(ItemAnswer):
     """With its last attempts, and the whole stored result as it was written; null while there is none."""
 
-    model_config = _example(examples.ITEM_DETAIL)
+    model_config = example(examples.ITEM_DETAIL)
 
     history: list[AttemptAnswer]
     result: dict[str, Any] | None
@@ -223,7 +223,7 @@ def item_detail(item: Item) -> bytes:
 class RebalanceAnswer(Answer):
     """What a job that is over has come to. ``version`` is 1, and one more with each retry."""
 
-    model_config = _example(examples.REBALANCE)
+    model_config = example(examples.REBALANCE)
 
     rebalance_id: str = Field(description="The job's id.")
     model_id: str
@@ -239,7 +239,7 @@ class RebalanceAnswer(Answer):
 
 
 class RebalancesAnswer(Answer):
-    model_config = _example(examples.REBALANCES)
+    model_config = example(examples.REBALANCES)
 
     rebalances: list[RebalanceAnswer]
     next_offset: int | None = Field(description="Null on the last page.")
@@ -281,7 +281,7 @@ class RebalancedPortfolioAnswer(Answer):
 class RebalancePortfoliosAnswer(Answer):
     """A rebalance and a page of its portfolios."""
 
-    model_config = _example(examples.REBALANCE_PORTFOLIOS)
+    model_config = example(examples.REBALANCE_PORTFOLIOS)
 
     rebalance: RebalanceAnswer
     portfolios: list[RebalancedPortfolioAnswer]
@@ -302,7 +302,7 @@ class RebalancedPositionAnswer(Answer):
 
 
 class RebalancePositionsAnswer(Answer):
-    model_config = _example(examples.REBALANCE_POSITIONS)
+    model_config = example(examples.REBALANCE_POSITIONS)
 
     rebalance_id: str
     portfolio_id: str
@@ -392,7 +392,7 @@ class PolicyAnswer(Answer):
 
 
 class ModelAnswer(Answer):
-    model_config = _example(examples.MODEL)
+    model_config = example(examples.MODEL)
 
     model_id: str
     name: str
@@ -406,7 +406,7 @@ class ModelAnswer(Answer):
 class ModelsAnswer(Answer):
     """A page of models; the counts are over all that match."""
 
-    model_config = _example(examples.MODELS)
+    model_config = example(examples.MODELS)
 
     models: list[ModelAnswer]
     total: int

@@ -164,3 +164,22 @@ MODELS: Final[Document] = {
     "total_portfolios": 2,
     "next_offset": None,
 }
+
+LIVE: Final[Document] = {"status": "alive"}
+READY: Final[Document] = {"status": "ready"}
+HEALTH: Final[Document] = {
+    "status": "degraded",
+    "service": "trimtab",
+    "version": "0.1.0",
+    "timestamp": "2026-11-30T21:00:04.300000Z",
+    "parts": [
+        {
+            "name": "workers",
+            "status": "down",
+            "needed": False,
+            "error": "workers is unavailable: none answered within 2 s",
+            "last_error": "workers is unavailable: none answered within 2 s",
+            "last_error_at": "2026-11-30T21:00:04.300000Z",
+        }
+    ],
+}

@@ -64,7 +64,7 @@ class Access:
                         HTTPStatus.FORBIDDEN, f"needs the role {role}, and this key has {_words(key)}"
                     )
         if Role.READ not in roles:
-            _log.info("api.action", method=request.method, path=request.url.path)
+            _log.info("api.action", method=request.method, path=printable(request.url.path, 300))
 
     @staticmethod
     def _known(keys: Keys, given: HTTPAuthorizationCredentials | None) -> ApiKey:

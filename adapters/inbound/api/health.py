@@ -9,8 +9,9 @@ from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 
+from adapters.inbound import examples
+from adapters.inbound.answers import Answer, example
 from adapters.inbound.api.access import Access
 from adapters.inbound.api.errors import ErrorAnswer, ErrorWriter, responses
 from adapters.inbound.api.options import ApiOptions, HealthPart
@@ -20,15 +21,19 @@ from domain.ports import Clock
 from tasks.services import Services
 
 
-class LiveAnswer(BaseModel):
+class LiveAnswer(Answer):
+    model_config = example(examples.LIVE)
+
     status: Literal["alive"] = "alive"
 
 
-class ReadyAnswer(BaseModel):
+class ReadyAnswer(Answer):
+    model_config = example(examples.READY)
+
     status: Literal["ready"] = "ready"
 
 
-class PartAnswer(BaseModel):
+class PartAnswer(Answer):
     name: str
     status: Literal["up", "down"]
     needed: bool
@@ -37,7 +42,9 @@ class PartAnswer(BaseModel):
     last_error_at: datetime | None
 
 
-class HealthAnswer(BaseModel):
+class HealthAnswer(Answer):
+    model_config = example(examples.HEALTH)
+
     status: Literal["ok", "degraded", "down"]
     service: str
     version: str

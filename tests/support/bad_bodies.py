@@ -1,0 +1,80 @@
+"""Bodies that no endpoint may take, by what is wrong with them: what strangers, broken clients and scanners send."""
+
+from collections.abc import Mapping
+
+_DEEP = 50_000
+_SECURITY = '"' + "A" * 24 + '"'
+
+BAD_BODIES: Mapping[str, bytes] = {
+    # -- no JSON
+    "nothing": b" ",
+    "only_blanks": b" \t\r\n ",
+    "a_word": b"rebalance",
+    "html": b"<html><body>please log in</body></html>",
+    "xml_with_an_entity": b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>',
+    "a_form": b"model_id=MODEL1&dry_run=true",
+    "cut_in_a_string": b'{"model_id": "MOD',
+    "cut_after_a_colon": b'{"model_id":',
+    "trailing_comma": b'{"model_id": "MODEL1",}',
+    "single_quotes": b"{'model_id': 'MODEL1'}",
+    "a_comment": b'{"model_id": "MODEL1"} // mine',
+    "two_documents": b'{"model_id": "MODEL1"}{"model_id": "MODEL1"}',
+    "json_lines": b'{"model_id": "MODEL1"}\n{"model_id": "MODEL1"}\n',
+    "not_a_number": b'{"model_id": "MODEL1", "parallelism": NaN}',
+    "infinity": b'{"model_id": "MODEL1", "parallelism": -Infinity}',
+    "leading_zero": b'{"parallelism": 01}',
+    "hexadecimal": b'{"parallelism": 0x10}',
+    "a_nul_byte": b'{"model_id": "MODEL1"}\x00',
+    "a_raw_control_character": b'{"model_id": "MO\x01DEL1"}',
+    # -- no UTF-8
+    "byte_order_mark": b'\xef\xbb\xbf{"model_id": "MODEL1"}',
+    "utf_16": '{"model_id": "MODEL1"}'.encode("utf-16"),
+    "latin_1": '{"model_id": "MODÉL"}'.encode("latin-1"),
+    "overlong": b'{"model_id": "\xc0\xaf"}',
+    "half_a_surrogate_pair": b'{"name": "\\ud800", "model_id": "x", "unknown": 1}',
+    "a_surrogate_as_a_name": b'{"\\ud800": 1}',
+    "gzip": b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03",
+    # -- too much
+    "deep_arrays": b"[" * _DEEP,
+    "deep_arrays_that_close": b"[" * _DEEP + b"]" * _DEEP,
+    "deep_objects": b'{"a":' * _DEEP,
+    "a_number_of_many_digits": b'{"parallelism": ' + b"9" * 5000 + b"}",
+    "an_exponent_beyond_reason": b'{"prices": {' + _SECURITY.encode() + b": 1e999999999999}}",
+    "a_long_name": b'{"' + b"a" * 100_000 + b'": 1}',
+    "a_long_id": b'{"model_id": "' + b"a" * 100_000 + b'"}',
+    "many_wrong_entries": b'{"portfolios": [' + b",".join([b"{}"] * 2000) + b"]}",
+    "many_unknown_names": ("{" + ",".join(f'"n{n}": 1' for n in range(5000)) + "}").encode(),
+    # -- another root
+    "null": b"null",
+    "true": b"true",
+    "a_number": b"42",
+    "a_string": b'"MODEL1"',
+    "an_array": b"[]",
+    "an_array_of_objects": b'[{"model_id": "MODEL1"}]',
+    # -- the same name twice, and names that mean something elsewhere
+    "a_name_twice": b'{"model_id": "MODEL1", "model_id": "MODEL2"}',
+    "proto": b'{"__proto__": {"admin": true}}',
+    "class": b'{"__class__": "os.system"}',
+    "unknown_name": b'{"modelid": "MODEL1"}',
+    "another_schema": b'{"schema": "trimtab.rebalance-request.v9", "model_id": "MODEL1"}',
+    # -- wrong values
+    "nulls": b'{"model_id": null, "name": null, "portfolios": null, "parallelism": null, "version": null, "target": null}',
+    "objects_for_text": b'{"model_id": {"$gt": ""}, "name": {"$ne": null}, "portfolios": {"$where": "1"}}',
+    "booleans_for_numbers": b'{"parallelism": true, "version": true, "target": false}',
+    "text_for_numbers": b'{"parallelism": "8", "version": "1"}',
+    "text_for_booleans": b'{"model_id": "MODEL1", "dry_run": "false"}',
+    "fractions_for_counts": b'{"parallelism": 1.5, "version": 1.0}',
+    "negative_counts": b'{"parallelism": -1, "version": -1}',
+    "beyond_64_bits": b'{"parallelism": 9223372036854775808, "version": 9223372036854775808}',
+    "other_digits": '{"target": "\u0660.\u0665", "version": "\u0661"}'.encode(),
+    "a_weight_of_two": f'{{"security_id": {_SECURITY}, "target": 2, "low_drift": 2, "high_drift": 2, "version": 1}}'.encode(),
+    "negative_zero_and_minus": f'{{"security_id": {_SECURITY}, "target": "--1", "low_drift": "", "high_drift": "-", "version": 1}}'.encode(),
+    "sql": b'{"model_id": "x\' OR 1=1 --", "portfolios": ["\'; DROP TABLE items; --"], "version": 1}',
+    "a_path": b'{"model_id": "../../etc/passwd", "portfolios": ["../.. /x"]}',
+    "a_template": b'{"model_id": "{{7*7}} ${7*7}", "cause": 7, "portfolios": [7]}',
+    "line_breaks_in_a_key": b'{"model_id": "MODEL1", "key": "a\\r\\nX-Evil: 1", "portfolios": "x"}',
+    "a_day_that_is_none": b'{"model_id": "MODEL1", "deadline": "2026-02-30T00:00:00Z"}',
+    "a_time_without_a_zone": b'{"model_id": "MODEL1", "deadline": "2026-11-30T00:00:00"}',
+    "the_end_of_time": b'{"model_id": "MODEL1", "deadline": "9999-12-31T23:59:59-14:00", "x": 1}',
+    "both_kinds_of_portfolios": b'{"model_id": "MODEL1", "portfolio_ids": ["a"], "portfolios": [{"portfolio_id": "a", "cash": 1}]}',
+}
