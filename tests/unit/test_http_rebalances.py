@@ -164,9 +164,7 @@ def test_a_portfolio_of_no_model_or_of_several_says_so(client: TestClient) -> No
     error = refused(client.post(path), 409, "several_models")
     assert f"{MODEL_ID}, other" in error["message"]
     assert client.post(path, json={"model_id": "other"}).json()["model_id"] == "other"
-    assert (
-        client.post("/api/v1/portfolios/stran/ger/rebalance", json={"model_id": "other"}).status_code == 202
-    )
+    assert client.post("/api/v1/portfolios/far/away/rebalance", json={"model_id": "other"}).status_code == 202
 
 
 def _position(number: int) -> dict[str, str]:

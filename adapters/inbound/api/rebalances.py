@@ -1,10 +1,10 @@
 """Rebalances: start one for a model or a portfolio, wait for it if it is quick, and look at what jobs have come to."""
 
+from asyncio import sleep
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
 
-from anyio import sleep
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
