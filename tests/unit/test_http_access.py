@@ -276,13 +276,13 @@ def test_health_is_never_limited_for_what_keeps_us_running(connect: Callable[...
 
 
 @pytest.mark.parametrize(
-    "path", [f"{JOBS}?stat=running", "/api/v1/models?limit=5&ofset=1", f"{JOBS}/x?wait=1"]
+    "path", [f"{JOBS}?stat=running", "/api/v1/models?limit=5&job_id=1", f"{JOBS}/x?wait=1"]
 )
 def test_a_parameter_nobody_knows_is_refused_by_name(client: TestClient, path: str) -> None:
     answer = client.get(path, headers=bearer("read"))
     assert (answer.status_code, error_code(answer)) == (422, "invalid")
     (detail,) = answer.json()["error"]["details"]
-    assert detail["field"] in {"stat", "ofset", "wait"}
+    assert detail["field"] in {"stat", "job_id", "wait"}
 
 
 # ------------------------------------------------------------------------------------------------ health parts

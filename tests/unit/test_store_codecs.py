@@ -27,6 +27,7 @@ BORN = {
     "created_at": None,
     "started_at": None,
     "finished_at": None,
+    "deleted_at": None,
 }
 
 
