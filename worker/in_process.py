@@ -79,7 +79,9 @@ class InProcessStack:
         )
         services = held.enter_context(build_services(settings, create_sending_app(settings)))
         services.jobs.prepare()
-        self.api_url = _serve(create_api(services, ApiOptions(version="in-process", hosts={"127.0.0.1"})), held)
+        self.api_url = _serve(
+            create_api(services, ApiOptions(version="in-process", hosts={"127.0.0.1"})), held
+        )
         stop = threading.Event()
         _run("steward", partial(run_steward, services, settings.steward_tick_seconds, stop), stop.set, held)
         _work(create_worker_app(settings), settings, held)

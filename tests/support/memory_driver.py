@@ -20,7 +20,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from adapters.inbound.answers import item_detail
-from adapters.inbound.cli.results import _items
 from adapters.inbound.payloads import parse_request
 from adapters.stores.open import open_store
 from adapters.system_clock import SystemClock
@@ -30,6 +29,7 @@ from domain.job import Job
 from domain.ports import Token
 from tasks.cancel_job import cancel_job
 from tasks.close_job import close_job_if_finished
+from tasks.job_items import job_items
 from tasks.open_job import open_job
 from tasks.retry_job import RetryJob, retry_job
 from tasks.services import Rules, Services
@@ -119,7 +119,7 @@ def _swept(job: Job, services: Services) -> None:
 
 def _lines(job: Job, services: Services) -> None:
     with redirect_stdout(io.StringIO()):
-        for item in _items(job.job_id, (), services):
+        for item in job_items(job.job_id, services):
             item_detail(item)
 
 

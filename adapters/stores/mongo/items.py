@@ -221,9 +221,13 @@ class MongoItems:
             return db.items.find_one({"job_id": job_id, "out": Out.DUE}, {"_id": 1}) is not None
 
     def delete_items(self, job_id: JobId) -> int:
+        total = 0
         with self._mongo.open() as db:
             db.inputs.delete_one({"_id": job_id})
-            return db.items.delete_many({"job_id": job_id}).deleted_count
+            while found := list(db.items.find({"job_id": job_id}, {"_id": 1}).limit(_DOCUMENTS_A_WRITE)):
+                chosen = {"_id": {"$in": [item["_id"] for item in found]}, "job_id": job_id}
+                total += db.items.delete_many(chosen).deleted_count
+        return total
 
     # -- people
 
