@@ -111,6 +111,8 @@ WRITE: Mapping[str, Arrange] = {
     "reopen_items": _to_job(JobState.REOPENING, lambda broken: broken.reopen_items(JOB_ID, 1)),
     "reopened_job": _to_job(JobState.REOPENING, lambda broken: broken.reopened_job(JOB_ID, 1)),
     "reaccept_job": _to_job(JobState.REOPENING, lambda broken: broken.reaccept_job(JOB_ID, 1)),
+    "delete_job": _to_job(JobState.DONE, lambda broken: broken.delete_job(JOB_ID, 0)),
+    "delete_items": _to_job(JobState.DONE, lambda broken: broken.delete_items(JOB_ID)),
     "set_parallelism": _to_job(JobState.RUNNING, lambda broken: broken.set_parallelism(JOB_ID, 9)),
     "note_healing": _to_job(JobState.RUNNING, lambda broken: broken.note_healing(JOB_ID, "expired")),
     "claim": _to_job(JobState.RUNNING, lambda broken: broken.claim(JOB_ID, 0, OWNER)),
