@@ -19,6 +19,7 @@ from worker import __version__
 from worker.api_options import api_options, is_loopback
 from worker.celery_app import create_sending_app
 from worker.container import build_services
+from worker.looks import look_at_workers, without_secret
 from worker.processes import api
 
 
@@ -160,6 +161,30 @@ def test_health_looks_at_every_part(
         "portfolios": False,
     }
     assert made.needed == ("store", "solver")
+
+
+def test_workers_that_answer_are_counted() -> None:
+    class Control:
+        def ping(self, *, timeout: float) -> list[dict[str, object]]:
+            assert timeout > 0
+            return [{"a": {"ok": "pong"}}, {"b": {"ok": "pong"}}]
+
+    class App:
+        control = Control()
+
+    assert look_at_workers(App()) == "2 answer"  # type: ignore[arg-type]  # all that is asked of it
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("mongodb://user:secret@host/db", "mongodb://host/db"),
+        ("redis://host:1/0", "redis://host:1/0"),
+        ("file", "file"),
+    ],
+)
+def test_a_url_is_told_without_its_secret(url: str, told: str) -> None:
+    assert without_secret(url) == told
 
 
 @pytest.mark.parametrize("origin", ["https://desk.example/", "desk.example", "*", "https://DESK.example"])

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from adapters.inbound.api import ApiOptions, create_app
+from adapters.inbound.api import ApiOptions, HealthPart, create_app
 from adapters.inbound.api.access import OPEN_TO_ALL, require_roles
 from adapters.inbound.api.rate import LocalLimiter, Rate
 from adapters.inbound.keys import GRANTS, Role
@@ -291,3 +291,16 @@ def test_a_parameter_nobody_knows_is_refused_by_name(client: TestClient, path: s
 def test_what_is_needed_has_to_be_a_part(connect: Callable[..., TestClient]) -> None:
     with pytest.raises(Exception, match="oracle"):
         connect(needed=("store", "oracle"))
+
+
+def test_what_a_slow_look_found_is_kept_for_a_while(connect: Callable[..., TestClient]) -> None:
+    looks: list[str] = []
+    client = connect(
+        parts=(
+            HealthPart("workers", lambda: looks.append("workers"), 60.0),
+            HealthPart("pricing", lambda: looks.append("pricing")),
+        )
+    )
+    for _ in range(3):
+        assert client.get("/health", headers=bearer("read")).json()["status"] == "ok"
+    assert sorted(looks) == ["pricing"] * 3 + ["workers"]
