@@ -18,16 +18,19 @@ from typing import Any, TypeVar, cast
 
 from config.settings import Settings
 from domain.errors import Invalid
+from tasks.run_token import Work
 from tasks.services import Services
 
-REQUESTS = "requests"  # the client of the request stream: not among the services
+# What is not among the services: the client of the request stream, and the work on one portfolio.
+REQUESTS = "requests"
+WORK = "work"
 
 PortT = TypeVar("PortT")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One method of one port: a field of `Services`, or the client of the request stream."""
+    """One method of one port: a field of `Services`, the client of the request stream, or the work itself."""
 
     port: str
     method: str
@@ -77,7 +80,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
     {
         **{method: Step("jobs", method) for method in _JOB_STORE_WRITES},
         "note_rebalanced": Step("models", "note_rebalanced"),
-        "solve": Step("solver", "solve"),
+        "solve": Step(WORK, "__call__"),  # from the fetch to the answer, whoever finds it
         "publish": Step("publisher", "publish"),
         "send": Step("tokens", "send"),
         "ack": Step(REQUESTS, "execute"),
@@ -118,9 +121,9 @@ class CrashPoint:
 
     def watched(self, port: PortT) -> PortT:
         """The port, with this point's step under watch."""
-        return cast(PortT, _Watched(port, {self.step.method: self._around}))
+        return cast(PortT, _Watched(port, {self.step.method: self.around}))
 
-    def _around(self, method: Callable[..., Any]) -> Callable[..., Any]:
+    def around(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: object, **named: object) -> object:
             if self.side == "before":
                 self._reached()
@@ -183,6 +186,11 @@ def watch_services(services: Services, point: CrashPoint | None) -> Services:
         return services
     port = getattr(services, point.step.port)
     return replace(services, **{point.step.port: point.watched(port)})
+
+
+def watch_work(work: Work, point: CrashPoint | None) -> Work:
+    """What a worker does with a portfolio once it is claimed."""
+    return work if point is None or point.step.port != WORK else point.around(work)
 
 
 def watch_requests(client: PortT, point: CrashPoint | None) -> PortT:

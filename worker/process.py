@@ -19,6 +19,7 @@ from tasks.run_token import HandBack, Work, answered, run_token
 from tasks.services import Services
 from tasks.start_scheduled import StartScheduled, start_scheduled
 from worker.container import build_services
+from worker.crash_points import crash_point, watch_work
 from worker.stopping import InHand
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ class WorkerProcess:
         """``work``: what is done with a portfolio; another one to measure the way there and back alone."""
         self._settings = settings
         self._app = app
-        self._work = work
+        self._work = watch_work(work, crash_point(settings))
         self._opened: _Opened | None = None
         self.in_hand = InHand(self.close)
 

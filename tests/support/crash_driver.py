@@ -41,13 +41,13 @@ from tasks.bench import Bench, FrozenJobs, Marks, Outgoing
 from tasks.cancel_job import cancel_job
 from tasks.change_parallelism import change_parallelism
 from tasks.retry_job import RetryJob, retry_job
-from tasks.run_token import run_token
+from tasks.run_token import answered, run_token
 from tasks.services import Rules, Services
 from tasks.steward import QUEUE_NOTE, Steward
 from tasks.submit_job import SubmitJob, job_id_for, submit_job
 from tests.support import builders
 from tests.support.world import AtOnce, FakeUpstreams
-from worker.crash_points import CrashPoint, watch_requests, watch_services
+from worker.crash_points import CrashPoint, watch_requests, watch_services, watch_work
 
 LIFE: Final = "life"
 CANCELLED: Final = "cancelled"
@@ -62,7 +62,7 @@ STREAM: Final = "trimtab.order-sets"
 OUT_AT_FIRST, BROKEN_UNTIL_RETRIED, ALWAYS_OUT = map(builders.portfolio_id, (2, 3, PORTFOLIOS))
 ASKED_IN_VAIN: Final = SEATS[LIFE] + 1  # by every token there is, and by a probe
 SECURITIES: Final = (1, 2, 3)
-# The targets and the floor are more than there is: the cash row binds, so that the solver is asked.
+# The targets and the floor are more than there is: the cash row binds, so that there is something to search for.
 MODEL: Final = builders.model(
     {1: ("0.35", "0.1", "0.1"), 2: ("0.3", "0.1", "0.1"), 3: ("0.3", "0.1", "0.1")},
     portfolios=range(1, PORTFOLIOS + 1),
@@ -193,6 +193,7 @@ class Life:
             rules=_rules(order),
         )
         self.services = watch_services(services, point)
+        self._answered = watch_work(answered, point)
         self._requests = RequestStream(
             watch_requests(client, point),
             partial(submit_job, services=self.services),
@@ -246,7 +247,7 @@ class Life:
     def _work(self) -> None:
         while token := self._tokens.take():
             self._upstreams.probing = token.probe
-            run_token(token, self.services, self._bench)
+            run_token(token, self.services, self._bench, self._answered)
             self._look()
             self._cancel()
         self._bench.marks.flush()

@@ -8,10 +8,19 @@ import pytest
 from config.settings import load_settings
 from domain.errors import Invalid
 from domain.ports import JobStore
+from tasks.run_token import answered
 from tests.support.world import World
 from worker.celery_app import create_sending_app
 from worker.container import build_services
-from worker.crash_points import POINTS, STEPS, CrashPoint, marker_of, watch_requests, watch_services
+from worker.crash_points import (
+    POINTS,
+    STEPS,
+    CrashPoint,
+    marker_of,
+    watch_requests,
+    watch_services,
+    watch_work,
+)
 
 READS = {
     "ping",
@@ -80,6 +89,8 @@ def test_without_the_setting_nothing_is_wrapped(world: World) -> None:
 
     assert watch_services(world.services, None) is world.services
     assert watch_requests(client, None) is client
+    assert watch_work(answered, None) is answered
+    assert watch_work(answered, CrashPoint.parse("before.finish")) is answered
 
 
 def test_only_the_port_of_the_point_is_wrapped(world: World) -> None:
