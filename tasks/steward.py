@@ -18,6 +18,7 @@ from domain.ids import ItemId, JobId
 from domain.item import OPEN_STATES, Item, ItemState
 from domain.job import OPEN, Job, JobState
 from domain.ports import Publication, Token
+from tasks.broker_outage import BROKER_NOTE
 from tasks.close_job import close_job_if_finished, put_back
 from tasks.open_job import open_job, write_items
 from tasks.republish import republish_recent
@@ -82,12 +83,15 @@ class Steward:
         self._queue: str | None = None  # the identity that is known to be noted
         self._loss: _Loss | None = None
         self._told: dict[str, datetime] = {}
+        self._broker_fault = ""  # of this tick
+        self._noted_fault: str | None = None  # the one this steward knows to be noted
         # As read in this tick: one read answers several questions.
         self._upcoming: dict[JobId, ItemId | None] = {}
 
     def tick(self) -> None:
         """Raises StoreUnavailable: nothing was lost, tick again."""
         self._upcoming.clear()
+        self._broker_fault = ""
         self._expire()
         woken = self._services.jobs.wake_items()
         now = self._services.jobs.now()
@@ -100,6 +104,7 @@ class Steward:
         running = [job for job in jobs if job.state is JobState.RUNNING]
         self._call_for_woken(running, woken)
         self._repair_tokens(running, now)
+        self._note_broker_fault()
 
     # -------------------------------------------------------------------------------------------- items
 
@@ -147,7 +152,8 @@ class Steward:
         """
         try:
             identity = self._services.publisher.identity()
-        except BrokerUnavailable:
+        except BrokerUnavailable as error:
+            self._broker_fault = str(error)
             return
         if identity is None or identity == self._queue:
             return
@@ -336,7 +342,17 @@ class Steward:
             return False
         return True
 
-    def _tell_of_outage(self, event: str, error: Unavailable) -> None:
+    def _note_broker_fault(self) -> None:
+        """For whoever looks at a job and wonders why nothing moves."""
+        if self._noted_fault == self._broker_fault:
+            return
+        noted = self._services.jobs.get_note(BROKER_NOTE)
+        if (noted or "") != self._broker_fault:
+            self._services.jobs.swap_note(BROKER_NOTE, noted, self._broker_fault)
+        self._noted_fault = self._broker_fault
+
+    def _tell_of_outage(self, event: str, error: BrokerUnavailable) -> None:
+        self._broker_fault = str(error)
         now = self._services.clock.now()
         told = self._told.get(event)
         if told is None or now - told >= OUTAGE_TOLD:

@@ -5,6 +5,7 @@ Decimals are strings, moments are UTC, and a field that has no value is null rat
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from domain.job import Job, JobState
 from domain.model import InvestmentModel
 from domain.money import plain
 from domain.ports import ModelCounts
+from tasks.broker_outage import why_it_waits
 from tasks.rebalances import version_of
 from tasks.services import Services
 
@@ -48,7 +50,7 @@ class JobAnswer(Answer):
     job_id: str
     key: str
     state: JobState
-    reason: str | None = Field(description="Why it waits, or why it was stopped.")
+    reason: str | None = Field(description="Why it waits or stands still, or why it was stopped.")
     model_id: str
     model_version: int
     portfolios: int = Field(description="How many the job has.")
@@ -107,7 +109,8 @@ def describe_job(job: Job, services: Services) -> JobAnswer:
     Raises:
         StoreUnavailable: the store is out of reach.
     """
-    return job_answer(job, job.counts if job.state.closed else services.jobs.count_items(job.job_id))
+    told = replace(job, reason=why_it_waits(job, services))
+    return job_answer(told, job.counts if job.state.closed else services.jobs.count_items(job.job_id))
 
 
 def list_answer(jobs: Sequence[Job], *, offset: int, limit: int) -> JobsAnswer:

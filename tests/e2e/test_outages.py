@@ -86,6 +86,7 @@ def test_a_broker_that_is_killed_and_comes_back(stack: Stack, api: Api) -> None:
     with nobody_spins(stack):
         eventually(lambda: ready(stack), lambda status: status == 503, seconds=20)
         assert api.submit("while-away", parallelism=2)["state"] in {"accepted", "running"}
+        assert "broker" in api.until(job_id, lambda job: job["reason"] is not None, seconds=20)["reason"]
     started_again(stack, broker)
 
     eventually(lambda: ready(stack), lambda status: status == 200, seconds=20)

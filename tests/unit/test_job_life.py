@@ -19,6 +19,7 @@ from domain.ids import JobId
 from domain.item import ItemState, Out
 from domain.job import JobState
 from domain.ports import ClaimMiss, Finish, JobStore, Token
+from tasks.broker_outage import why_it_waits
 from tasks.cancel_job import cancel_job
 from tasks.run_token import run_token
 from tasks.steward import PLENTY
@@ -460,6 +461,24 @@ def test_tokens_that_cannot_be_sent_are_sent_once_the_broker_is_back(world: Worl
     world.tokens.out = False
 
     assert dict(world.finish(job).counts) == {"traded": 2}
+
+
+def test_an_open_job_tells_that_the_broker_is_out_and_forgets_it_when_it_is_back(world: World) -> None:
+    world.book(2)
+    job = world.submit()
+    world.tick(2)
+    world.tokens.out = True
+
+    world.tick()
+    assert "connection refused" in (why_it_waits(world.job(job), world.services) or "")
+    world.tokens.out = False
+    world.tick()
+
+    assert why_it_waits(world.job(job), world.services) is None
+    world.tokens.out = True
+    done = world.finish(job)
+    world.tick()
+    assert why_it_waits(done, world.services) is None  # it is over: nothing is in its way
 
 
 def test_a_worker_that_cannot_send_the_next_token_still_keeps_its_result(world: World) -> None:
