@@ -17,13 +17,14 @@ Service = Literal["pricing", "security", "portfolio", "accounting"]
 SERVICES: tuple[Service, ...] = get_args(Service)
 
 _PAGE_OF_HTML = b"<!DOCTYPE html><html><body><h1>Please sign in</h1></body></html>"
+_ANOTHER_SHAPE = b'{"items":[1,"two",null],"page":{"of":"something else"}}'
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one service does wrong at every ``every``-th call. ``latency_ms`` is added to every call.
 
     ``status`` answers that status, with ``html`` as a page instead of JSON (200 where no status is given).
-    ``hang`` never answers. ``cut_body`` closes the connection half way through an answer. ``truncate`` answers
+    ``other_shape`` answers JSON that is well formed and not what was asked for. ``hang`` never answers. ``cut_body`` closes the connection half way through an answer. ``truncate`` answers
     half of the body as if it were all. ``down`` closes the connection without an answer.
     """
 
@@ -31,6 +32,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     every: int = 1
     status: int | None = None
     html: bool = False
+    other_shape: bool = False
     hang: bool = False
     cut_body: bool = False
     truncate: bool = False
@@ -146,6 +148,8 @@ class Gate:
     async def _answer_wrongly(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.html:
             response = Response(_PAGE_OF_HTML, fault.status or 200, media_type="text/html")
+        elif fault.other_shape:
+            response = Response(_ANOTHER_SHAPE, media_type="application/json")
         elif fault.status is not None:
             body = b'{"error":{"code":"SANDBOX_FAULT","message":"told to fail"}}'
             response = Response(body, fault.status, media_type="application/json")

@@ -28,6 +28,7 @@ FAULTS: Final = (
     {"status": 500},
     {"status": 503, "html": True},
     {"html": True},
+    {"other_shape": True},
     {"truncate": True},
     {"cut_body": True},
     {"hang": True},

@@ -182,6 +182,20 @@ def test_half_a_document_is_a_fault(sandbox: SandboxServer, sources: Sources) ->
         sources.accounting.portfolio(portfolio_id(sandbox))
 
 
+def test_json_of_another_shape_is_a_fault_of_the_service_that_sent_it(
+    sandbox: SandboxServer, sources: Sources
+) -> None:
+    other = Fault(other_shape=True)
+    sandbox.set_faults(Faults(accounting=other, pricing=other, security=other))
+
+    with pytest.raises(UpstreamFault, match=r"accounting .*not the JSON that is wanted"):
+        sources.accounting.portfolio(portfolio_id(sandbox))
+    with pytest.raises(UpstreamFault, match=r"prices .*not the JSON that is wanted"):
+        sources.prices.prices()
+    with pytest.raises(UpstreamFault, match=r"securities .*not the JSON that is wanted"):
+        sources.securities.tickers([SecurityId("0" * 24)])
+
+
 def test_a_service_that_hangs_is_given_up_after_the_time_out(sandbox: SandboxServer) -> None:
     sandbox.set_faults(Faults(accounting=Fault(hang=True)))
     began = time.monotonic()

@@ -265,18 +265,25 @@ def test_faults_that_make_no_sense_are_refused_and_change_nothing(
     assert get(client, "/sandbox/faults") == before
 
 
-def test_html_and_half_a_body_can_be_answered() -> None:
-    faults = Faults(pricing=Fault(html=True), security=Fault(truncate=True), portfolio=Fault(latency_ms=1))
+def test_html_half_a_body_and_json_of_another_shape_can_be_answered() -> None:
+    faults = Faults(
+        pricing=Fault(html=True),
+        security=Fault(truncate=True),
+        portfolio=Fault(latency_ms=1),
+        accounting=Fault(other_shape=True),
+    )
     with TestClient(create_app(BOOK, faults)) as client:
         page = client.get("/api/v1/prices")
         half = client.get("/api/v1/securities")
         late = client.get("/api/v1/portfolios")
+        other = client.get(f"/api/v1/portfolios/{BOOK.portfolio_ids[0]}/summary")
 
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     with pytest.raises(ValueError, match=r".+"):
         half.json()
     assert half.headers["content-length"] == str(len(half.content))
     assert late.status_code == 200
+    assert (other.status_code, "cashBalance" in other.json()) == (200, False)
 
 
 def test_the_model_is_told(client: TestClient) -> None:
