@@ -136,7 +136,7 @@ class _Slice:
         """The first one of the slice."""
         token = self._token
         return self._recognised(
-            *_patiently(
+            _patiently(
                 lambda: self._services.jobs.claim(token.job_id, token.seat, self._owner),
                 self._services.rules,
             )
@@ -146,12 +146,12 @@ class _Slice:
         """Store the answer and, in the same write, claim the next portfolio if the slice takes another."""
         jobs, rules, token = self._services.jobs, self._services.rules, self._token
         if not self._takes_another():
-            return _patiently(lambda: jobs.finish(finish), rules)[0], _End.PASS_ON
+            return _patiently(lambda: jobs.finish(finish), rules), _End.PASS_ON
         self._owner = self._bench.next_owner()
-        folded, repeated = _patiently(
+        folded = _patiently(
             lambda: jobs.finish_and_claim(finish, token.job_id, token.seat, self._owner), rules
         )
-        return folded.stored, self._recognised(folded.claimed, repeated)
+        return folded.stored, self._recognised(folded.claimed)
 
     def _takes_another(self) -> bool:
         """Probes take one, so that an outage that is not over costs one; so does a token its seat was taken from."""
@@ -166,11 +166,12 @@ class _Slice:
         except StoreUnavailable:
             return False  # what is in hand is worth waiting for the store, another portfolio is not
 
-    def _recognised(self, claimed: Item | ClaimMiss, repeated: bool) -> Item | ClaimMiss:  # noqa: FBT001 - as `_patiently` answers
-        """A claim whose reply was lost holds the seat under this very claim's name."""
-        if repeated and isinstance(claimed, ClaimMiss):
-            return self._own() or claimed
-        return claimed
+    def _recognised(self, claimed: Item | ClaimMiss) -> Item | ClaimMiss:
+        """A claim whose reply was lost holds the seat under this very claim's name, whoever repeated it.
+
+        That may have been the store's driver, without a word: so every miss is looked into. There are few.
+        """
+        return claimed if isinstance(claimed, Item) else self._own() or claimed
 
     def _own(self) -> Item | None:
         jobs, token = self._services.jobs, self._token
@@ -217,8 +218,8 @@ class _Slice:
             log.warning("item.handed_back", item=item.item_id)
 
 
-def _patiently(write: Callable[[], _T], rules: Rules) -> tuple[_T, bool]:
-    """The store's answer, and whether it was asked more than once: while it is out, as long as the lease surely lasts.
+def _patiently(write: Callable[[], _T], rules: Rules) -> _T:
+    """The store's answer. While it is out it is asked again, as long as the lease surely lasts.
 
     The work is done, or the seat is ours: only the write is missing.
 
@@ -226,12 +227,12 @@ def _patiently(write: Callable[[], _T], rules: Rules) -> tuple[_T, bool]:
         StoreUnavailable: it stayed out.
     """
     with suppress(StoreUnavailable):
-        return write(), False
+        return write()
     for attempt in stamina.retry_context(
         on=StoreUnavailable, attempts=None, timeout=rules.lease_seconds / 2, wait_max=5.0
     ):
         with attempt:
-            return write(), True
+            return write()
     raise AssertionError("unreachable: the last attempt raises")  # pragma: no cover
 
 

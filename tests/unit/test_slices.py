@@ -304,6 +304,43 @@ def test_a_fold_whose_connection_breaks_is_repeated_and_costs_nothing(
     world.store.close()
 
 
+class RepeatingDriver:
+    """A store whose driver repeats a write by itself, when its reply was lost, and tells what came of the second.
+
+    A driver may do that (MongoDB's retryable writes) and a server may have forgotten the first, as after a restart.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name not in {"claim", "finish_and_claim"}:
+            return method
+
+        def twice(*args: object) -> object:
+            method(*args)
+            return method(*args)
+
+        return twice
+
+
+@pytest.mark.parametrize("portfolios", [1, 5])
+@pytest.mark.parametrize("share", [1, 3])
+def test_a_claim_that_the_driver_repeated_by_itself_is_recognised(
+    tmp_path: Path, portfolios: int, share: int
+) -> None:
+    rules = replace(RULES, slice_portfolios=share, lost_token_seconds=60.0)
+    world = World.create(tmp_path, rules, connect=lambda store: cast("JobStore", RepeatingDriver(store)))
+    world.book(portfolios)
+
+    done = world.finish(world.submit(parallelism=2))
+
+    assert (dict(done.counts), dict(done.healing)) == ({"traded": portfolios}, {})
+    assert {item.attempt for item in world.items(done.job_id)} == {1}
+    world.store.close()
+
+
 def test_the_last_claim_of_all_is_found_again_when_its_reply_is_lost(tmp_path: Path) -> None:
     broken: list[BreakingStore] = []
 
