@@ -248,7 +248,11 @@ class JobStore(Protocol):
     """
 
     def prepare(self) -> None:
-        """Create collections or tables and indexes. Repeatable."""
+        """Create collections or tables and indexes. Repeatable.
+
+        Raises:
+            Invalid: what is there was made by another version, and cannot be used.
+        """
 
     def ping(self) -> None:
         """Raises StoreUnavailable when the store does not answer."""

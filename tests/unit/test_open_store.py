@@ -1,3 +1,5 @@
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,24 @@ def test_a_sqlite_url_without_a_path_is_refused(url: str) -> None:
 def test_an_unknown_durability_is_refused() -> None:
     with pytest.raises(Invalid, match="full, normal, off"):
         open_store("sqlite:///store.db", synchronous="extra")
+
+
+def test_a_file_with_the_tables_of_another_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "trimtab.db"
+    store = open_store(f"sqlite:///{path}")
+    store.prepare()
+    store.prepare()
+    store.close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE jobs DROP COLUMN deleted_at")
+        db.execute("PRAGMA user_version = 7")
+        db.commit()
+    before = path.read_bytes()
+
+    old = open_store(f"sqlite:///{path}")
+    with pytest.raises(Invalid, match=r"trimtab\.db was made by another version") as refused:
+        old.prepare()
+    old.close()
+
+    assert refused.value.code == "other_schema"
+    assert path.read_bytes() == before

@@ -127,6 +127,10 @@ class Database:
         self._in_use = 0
         _forks.watch(self)
 
+    @property
+    def path(self) -> Path:
+        return self._path
+
     def make_folder(self) -> None:
         """Where the file is to stand.
 

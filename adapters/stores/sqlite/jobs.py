@@ -19,8 +19,8 @@ from adapters.stores.codecs import (
 from adapters.stores.rules import check_page, check_target, closed_state
 from adapters.stores.sqlite.connection import Database
 from adapters.stores.sqlite.items import count_by_state
-from adapters.stores.sqlite.schema import TABLES, statement
-from domain.errors import NotFound
+from adapters.stores.sqlite.schema import TABLES, VERSION, statement
+from domain.errors import Invalid, NotFound
 from domain.ids import JobId, ModelId, PortfolioId
 from domain.item import ItemState
 from domain.job import ALL_FAILED, OPEN, Inputs, Job, JobState, Retry
@@ -94,8 +94,17 @@ class SqliteJobs:
     def prepare(self) -> None:
         self._database.make_folder()
         with self._database.write() as db:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            (objects,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if objects and version != VERSION:
+                raise Invalid(
+                    f"{self._database.path} was made by another version of Trimtab: finish its jobs with that one, "
+                    "then move the file away, or name another with TRIMTAB_STORE_URL",
+                    code="other_schema",
+                )
             for table in TABLES:
                 db.execute(table)
+            db.execute(f"PRAGMA user_version = {VERSION}")
 
     def ping(self) -> None:
         with self._database.read() as db:

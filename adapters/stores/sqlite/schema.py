@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from types import MappingProxyType
+from zlib import crc32
 
 from domain.item import ATTEMPTS_KEPT, ITEM_MOVES, ItemState, Out
 from domain.job import CLOSED, JOB_MOVES, OPEN
@@ -150,3 +151,6 @@ CREATE TABLE IF NOT EXISTS results (id INTEGER PRIMARY KEY, result BLOB NOT NULL
 """
 
 TABLES = tuple(statement(_TABLES).split(";\n"))
+
+# Stands in the file (`PRAGMA user_version`): a file with other tables is refused, not used until a statement fails.
+VERSION = crc32("".join(TABLES).encode()) & 0x7FFFFFFF
