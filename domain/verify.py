@@ -28,7 +28,11 @@ _ORDER_RULES = ("whole_shares", "price", "notional", "one_order", "sells_first")
 # Numerator and denominator of a number in lowest terms.
 _Ratio: TypeAlias = tuple[int, int]
 _ratio = Decimal.as_integer_ratio
-_Row: TypeAlias = tuple[int, int, int]
+# Price, and which band of weights.
+_Row: TypeAlias = tuple[int, int]
+# The least and the greatest, both included.
+_Band: TypeAlias = tuple[int, int]
+_OUTSIDE_BAND: _Band = (0, 0)  # of a security outside the model: nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,41 +73,41 @@ def verify_quantities(
     limits = limits or Limits(checked.targets, checked.prices)
     part, rows, kept = limits.in_one_part(checked)
     value, value_part = checked.market_value.as_integer_ratio()
-    # held / part lies between low and high / weight_part x value / value_part: multiplied by every part.
-    by_bound, by_held = value * part, value_part * limits.weight_part
-    shared = math.gcd(by_bound, by_held)
-    by_bound, by_held = by_bound // shared, by_held // shared
+    bounds = limits.bounds(value * part, value_part)
     violations: list[Violation] = []
     cost = 0
     for security_id, quantity in quantities.items():
         if type(quantity) is not int or quantity < 0:
             violations.append(_not_whole(security_id, quantity))
             continue
-        price, low, high = rows[security_id]
+        price, band = rows[security_id]
         held = quantity * price
         if kept:
             held += kept.get(security_id, 0)
         cost += held
-        if not low * by_bound <= held * by_held <= high * by_bound:
+        least, most = bounds[band]
+        if not least <= held <= most:
             only_a_fraction = quantity == 0 and security_id not in limits.rows
             if not only_a_fraction:
                 violations.append(_outside(checked, security_id, Fraction(held, part)))
-    floor = max(Fraction(policy.cash_floor) * Fraction(value, value_part), Fraction(policy.cash_floor_amount))
-    cash = Fraction(value, value_part) - Fraction(cost, part)
-    if cash < floor:
-        message = f"cash {_shown(cash)} is below the floor of {_shown(floor)}"
-        violations.append(Violation(rule="cash_floor", message=message))
+    # Cash is left / whole of it; both floors are compared with it as they are, multiplied by every part.
+    left, whole = value * part - cost * value_part, value_part * part
+    weight, weight_part = policy.cash_floor.as_integer_ratio()
+    amount, amount_part = policy.cash_floor_amount.as_integer_ratio()
+    if left * weight_part < weight * value * part or left * amount_part < amount * whole:
+        violations.append(_below_floor(Fraction(left, whole), Fraction(value, value_part), policy))
     return tuple(violations)
 
 
 class Limits:
     """The prices and bounds of a model's securities as rational numbers of common denominators.
 
-    ``rows`` hold a price / ``price_part`` and the least and greatest weight / ``weight_part`` of each security. Made
-    of the inputs alone, once for every portfolio they hold for.
+    ``rows`` hold a price / ``price_part`` and the place in ``bands`` of each security; a band is a least and a greatest
+    weight / ``weight_part``, and securities share one. Made of the inputs alone, once for every portfolio they hold
+    for.
     """
 
-    __slots__ = ("price_part", "rows", "weight_part")
+    __slots__ = ("bands", "price_part", "rows", "weight_part")
 
     def __init__(
         self, targets: Mapping[SecurityId, ModelPosition], prices: Mapping[SecurityId, Decimal]
@@ -115,14 +119,24 @@ class Limits:
         exact = {security_id: _ratio(prices[security_id]) for security_id in targets}
         self.weight_part = math.lcm(*(part for each in weights.values() for _, part in each))
         self.price_part = math.lcm(*(part for _, part in exact.values()))
+        places = {_OUTSIDE_BAND: 0}
         self.rows = {
-            security_id: (count * (self.price_part // part), *self._least_and_greatest(weights[security_id]))
+            security_id: (
+                count * (self.price_part // part),
+                places.setdefault(self._least_and_greatest(weights[security_id]), len(places)),
+            )
             for security_id, (count, part) in exact.items()
         }
+        self.bands = tuple(places)
 
-    def _least_and_greatest(self, weights: tuple[_Ratio, _Ratio, _Ratio]) -> tuple[int, int]:
+    def _least_and_greatest(self, weights: tuple[_Ratio, _Ratio, _Ratio]) -> _Band:
         target, low, high = (count * (self.weight_part // part) for count, part in weights)
         return target - low, target + high
+
+    def bounds(self, value: int, value_part: int) -> Sequence[_Band]:
+        """Of each band, the least and the greatest whole number within it of ``value`` / ``value_part`` (> 0)."""
+        part = value_part * self.weight_part
+        return [(-(-low * value // part), high * value // part) for low, high in self.bands]
 
     def in_one_part(
         self, checked: CheckedPortfolio
@@ -145,10 +159,8 @@ class Limits:
         finer = (each.denominator for each in (*outside.values(), *kept.values()))
         part = math.lcm(self.price_part, *finer)
         times = part // self.price_part
-        rows = {
-            security_id: (price * times, low, high) for security_id, (price, low, high) in self.rows.items()
-        }
-        rows.update({security_id: (int(price * part), 0, 0) for security_id, price in outside.items()})
+        rows = {security_id: (price * times, band) for security_id, (price, band) in self.rows.items()}
+        rows.update({security_id: (int(price * part), 0) for security_id, price in outside.items()})
         return part, rows, {security_id: int(worth * part) for security_id, worth in kept.items()}
 
 
@@ -165,6 +177,12 @@ def _outside(checked: CheckedPortfolio, security_id: SecurityId, held: Fraction)
         high = _EXACT.multiply(checked.market_value, _EXACT.add(position.target, position.high_drift))
     message = f"{security_id} is worth {_shown(held)}, outside {low} to {high}"
     return Violation(rule="bounds", message=message, security_id=security_id)
+
+
+def _below_floor(cash: Fraction, value: Fraction, policy: Policy) -> Violation:
+    floor = max(Fraction(policy.cash_floor) * value, Fraction(policy.cash_floor_amount))
+    message = f"cash {_shown(cash)} is below the floor of {_shown(floor)}"
+    return Violation(rule="cash_floor", message=message)
 
 
 def _shown(amount: Fraction) -> Decimal:
