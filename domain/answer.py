@@ -1,11 +1,16 @@
 """What a rebalance answers for one portfolio: the words and the numbers of the result."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, overload
 
+from domain import money
 from domain.ids import PortfolioId, SecurityId
+
+# An int where they are whole.
+Shares: TypeAlias = int | Decimal
 
 
 class Outcome(StrEnum):
@@ -88,6 +93,114 @@ class PositionOutcome(NamedTuple):
     actual: Decimal
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Listing:
+    """What positions say of some securities however much of them is held, a column each; one for a whole job.
+
+    ``printed`` are price, target and both drifts as they stand in a document.
+    """
+
+    security_ids: tuple[SecurityId, ...]
+    prices: tuple[Decimal, ...]
+    targets: tuple[Decimal, ...]
+    low_drifts: tuple[Decimal, ...]
+    high_drifts: tuple[Decimal, ...]
+    printed: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[SecurityId, Decimal, Decimal, Decimal, Decimal]]) -> "Listing":
+        """Of security id, price, target, low and high drift of each."""
+        security_ids, *columns = tuple(zip(*rows, strict=True)) or ((), (), (), (), ())
+        prices, targets, low_drifts, high_drifts = columns
+        return cls(
+            security_ids=security_ids,
+            prices=prices,
+            targets=targets,
+            low_drifts=low_drifts,
+            high_drifts=high_drifts,
+            printed=tuple(tuple(map(money.plain, column)) for column in columns),
+        )
+
+
+class Positions(Sequence[PositionOutcome]):
+    """Every security before and after, in order of id: kept by column, made into an outcome for whoever looks at one.
+
+    They are written far more often than looked at, by the hundred for every portfolio. ``before`` and ``after`` are
+    shares, as a Decimal where a part of one is among them; ``weights`` are ten-thousandths of the market value.
+    """
+
+    __slots__ = ("_weights", "after", "before", "listing")
+
+    def __init__(
+        self, listing: Listing, before: Sequence[Shares], after: Sequence[Shares], weights: Sequence[int]
+    ) -> None:
+        self.listing = listing
+        self.before = before
+        self.after = after
+        self._weights = weights
+
+    def __len__(self) -> int:
+        return len(self.before)
+
+    def __iter__(self) -> Iterator[PositionOutcome]:
+        listing = self.listing
+        columns = zip(
+            listing.security_ids,
+            listing.prices,
+            map(Decimal, self.before),
+            map(Decimal, self.after),
+            listing.targets,
+            listing.low_drifts,
+            listing.high_drifts,
+            map(money.from_ten_thousandths, self._weights),
+            strict=True,
+        )
+        return map(PositionOutcome._make, columns)
+
+    @overload
+    def __getitem__(self, index: int) -> PositionOutcome: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[PositionOutcome]: ...
+    def __getitem__(self, index: int | slice) -> PositionOutcome | Sequence[PositionOutcome]:
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def before_and_after(self) -> tuple[dict[SecurityId, Shares], dict[SecurityId, Shares]]:
+        """Shares by security."""
+        security_ids = self.listing.security_ids
+        return dict(zip(security_ids, self.before, strict=True)), dict(
+            zip(security_ids, self.after, strict=True)
+        )
+
+    def printed(self) -> Iterator[tuple[str, ...]]:
+        """Each field of each position as it stands in a document."""
+        price, *weights = self.listing.printed
+        return zip(
+            self.listing.security_ids,
+            price,
+            _printed(self.before),
+            _printed(self.after),
+            *weights,
+            map(money.ten_thousandths_text, self._weights),
+            strict=True,
+        )
+
+
+NO_POSITIONS = Positions(Listing.of(()), (), (), ())
+
+
+def _printed(shares: Sequence[Shares]) -> list[str]:
+    return [str(each) if type(each) is int else money.plain(Decimal(each)) for each in shares]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebalance:
     r"""The decided answer for one portfolio: always one of the four decided outcomes, always with a reason.
@@ -106,6 +219,6 @@ class Rebalance:
     cash_after: Decimal | None = None
     drift_before: Decimal | None = None
     drift_after: Decimal | None = None
-    positions: tuple[PositionOutcome, ...] = ()
+    positions: Positions = NO_POSITIONS
     orders: tuple[Order, ...] = ()
     proof: Proof | None = None

@@ -19,7 +19,7 @@ def nearest_quantities(problem: Problem) -> IntArray:
     Of two neighbours one is always strictly nearer to a whole number of shares held, so no tie is left over.
     Meaningless for a security whose window is empty (`impossible_securities`).
     """
-    fine_price = problem.price * problem.weight_scale
+    fine_price = problem.fine_price
     below = problem.target // fine_price
     overhang = problem.target - below * fine_price
     twice = 2 * overhang

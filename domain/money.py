@@ -14,7 +14,7 @@ figure is ever computed from a rounded number.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import (
     ROUND_HALF_EVEN,
     Context,
@@ -25,6 +25,8 @@ from decimal import (
     Overflow,
 )
 from functools import lru_cache
+from itertools import repeat
+from typing import cast
 
 from domain.errors import Invalid
 
@@ -59,6 +61,17 @@ def fits(value: object) -> bool:
     try:
         return not _BOUNDS.quantize(value, _FINEST).is_nan()
     except ArithmeticError:  # too large, too fine, infinite or a signalling NaN
+        return False
+
+
+def all_fit(values: Sequence[object]) -> bool:
+    """Whether each of them is one that `fits`."""
+    if not {Decimal}.issuperset(map(type, values)):
+        return all(map(fits, values))
+    try:
+        scaled = map(_BOUNDS.quantize, cast(Sequence[Decimal], values), repeat(_FINEST))
+        return not any(map(Decimal.is_nan, scaled))
+    except ArithmeticError:
         return False
 
 
@@ -211,24 +224,27 @@ def weight4(numerator: Decimal | int, denominator: Decimal | int) -> Decimal:
     Raises:
         ZeroDivisionError: ``denominator`` is 0.
     """
-    return _ten_thousandths(_rounded_ratio(numerator, denominator, 10**4))
+    return from_ten_thousandths(_rounded_ratio(numerator, denominator, 10**4))
 
 
-def weights4(numerators: Iterable[int], denominator: int) -> list[Decimal]:
-    """`weight4` of each of them by the same whole, which is above 0."""
-    weights = []
-    for numerator in numerators:
-        count, rest = divmod(10**4 * numerator, denominator)
-        twice = 2 * rest
-        if twice > denominator or (twice == denominator and count % 2 == 1):
-            count += 1
-        weights.append(_ten_thousandths(count))
-    return weights
+def ten_thousandths(numerators: Iterable[int], denominator: int) -> list[int]:
+    """`weight4` of each of them by the same whole, which is above 0, as a number of ten-thousandths."""
+    # Half a unit more, rounded down; of a tie (nothing is left over) the even one.
+    scale, half, whole = 2 * 10**4, denominator, 2 * denominator
+    rounded = [divmod(scale * numerator + half, whole) for numerator in numerators]
+    return [count if rest else count & -2 for count, rest in rounded]
 
 
 @lru_cache(maxsize=2**15)  # weights of 0 to 1 are 10,001 numbers
-def _ten_thousandths(count: int) -> Decimal:
+def from_ten_thousandths(count: int) -> Decimal:
+    """A weight of 4 decimals."""
     return _EXACT.scaleb(Decimal(count), -4)
+
+
+@lru_cache(maxsize=2**15)
+def ten_thousandths_text(count: int) -> str:
+    """The same, as it stands in a document."""
+    return plain(from_ten_thousandths(count))
 
 
 def percent(part: Decimal | int, whole: Decimal | int = 1) -> str:
@@ -276,3 +292,11 @@ def plain(value: Decimal) -> str:
     if tame is value or not tame.is_finite():
         raise Invalid(f"{shown(value)} cannot be printed as a plain number", code="invalid_number")
     return format(tame or tame.copy_abs(), "f")
+
+
+def plain_each(values: Sequence[Decimal]) -> list[str]:
+    """`plain` of each of them, which costs little where none needs more than its own text."""
+    texts = list(map(str, values))
+    if max(map(len, texts), default=0) <= _MAX_TEXT and "".join(texts).replace(".", "").isdecimal():
+        return texts
+    return list(map(plain, values))

@@ -5,6 +5,9 @@ from domain.answer import Order, Side
 from domain.checks import CheckedPortfolio
 from domain.problem import IntArray, Problem
 
+# An order without the function around its constructor, which takes as long as all the rest of it.
+_made = tuple.__new__
+
 NOT_IN_MODEL = "not_in_model"  # whatever is held of it goes (or, if short, is bought back)
 BELOW_TARGET = "below_target"
 ABOVE_TARGET = "above_target"
@@ -14,21 +17,23 @@ CASH_FLOOR = "cash_floor"  # not above its target, sold all the same so that the
 def orders_between(checked: CheckedPortfolio, problem: Problem, after: IntArray) -> tuple[Order, ...]:
     """Sells first, so that they can pay for the buys; within each side in order of security id."""
     change = (after - problem.held).tolist()
-    held_value = problem.held * (problem.price * problem.weight_scale)
+    held_value = problem.held * problem.fine_price
     is_above = (held_value > problem.target).tolist()
+    prices, targets, multiply = checked.prices, checked.targets, money.multiply
+    buy, sell = Side.BUY, Side.SELL
     sells: list[Order] = []
     buys: list[Order] = []
     for security_id, shares, above in zip(problem.security_ids, change, is_above, strict=True):
         if shares == 0:
             continue
-        price, quantity = checked.prices[security_id], abs(shares)
-        notional = money.multiply(price, quantity)
-        modelled = security_id in checked.targets
+        price, modelled = prices[security_id], security_id in targets
         if shares > 0:
             reason = BELOW_TARGET if modelled else NOT_IN_MODEL
-            buys.append(Order(Side.BUY, security_id, quantity, price, notional, reason))
+            notional = multiply(price, shares)
+            buys.append(_made(Order, (buy, security_id, shares, price, notional, reason)))
         else:
             because = ABOVE_TARGET if above else CASH_FLOOR
             reason = because if modelled else NOT_IN_MODEL
-            sells.append(Order(Side.SELL, security_id, quantity, price, notional, reason))
+            notional = multiply(price, -shares)
+            sells.append(_made(Order, (sell, security_id, -shares, price, notional, reason)))
     return (*sells, *buys)

@@ -9,7 +9,7 @@ are then whole numbers of the same unit, called fine units here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeAlias, cast
 
@@ -43,7 +43,7 @@ class Problem:
     """Securities in canonical order (by id); every array has one entry a security.
 
     ``price``, ``market_value``, ``budget`` are in money units; ``target``, ``lower`` and ``upper`` are
-    market_value x weight, in fine units; ``held`` and the window ``min_quantity`` .. ``max_quantity`` (whole
+    market_value x weight, in fine units, as is ``fine_price``; ``held`` and the window ``min_quantity`` .. ``max_quantity`` (whole
     shares whose value lies inside the bounds, never below 0) are shares. Where no whole share lies inside the
     bounds the window is empty: ``min_quantity`` > ``max_quantity``.
     ``budget`` is what the holdings may cost at most: market value less the cash floor (and less what is not
@@ -65,6 +65,10 @@ class Problem:
     held: IntArray
     min_quantity: IntArray
     max_quantity: IntArray
+    fine_price: IntArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fine_price", self.price * self.weight_scale)
 
     @property
     def fine_places(self) -> int:
@@ -73,11 +77,11 @@ class Problem:
 
     def spend(self, quantity: IntArray) -> int:
         """What these shares cost together, in money units."""
-        return int((self.price * quantity).sum())
+        return int(np.add.reduce(self.price * quantity))
 
     def drift(self, quantity: IntArray) -> int:
         """How far they are from their targets together, in fine units."""
-        return int(np.abs(self.target - quantity * (self.price * self.weight_scale)).sum())
+        return int(np.add.reduce(np.abs(self.target - quantity * self.fine_price)))
 
     def allows(self, quantity: IntArray) -> bool:
         """Whether every quantity lies in its window and all of them within the budget."""

@@ -14,7 +14,6 @@ The ladder, every rung proved:
 7. The answer and its orders are verified against the inputs by code that shares nothing with all this.
 """
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -27,8 +26,10 @@ from domain.answer import (
     Order,
     Outcome,
     PositionOutcome,
+    Positions,
     Proof,
     Rebalance,
+    Shares,
     Side,
 )
 from domain.cash_bound import Certificate, certify
@@ -36,7 +37,7 @@ from domain.checks import CheckedPortfolio, StatedValueRange, Unfit, check_portf
 from domain.closed_form import cash_shortfall, impossible_securities, nearest_quantities
 from domain.errors import SolverFailed
 from domain.ids import PortfolioId, SecurityId
-from domain.model import InvestmentModel, ModelPosition
+from domain.model import InvestmentModel
 from domain.orders import orders_between
 from domain.policy import Policy
 from domain.portfolio import Portfolio
@@ -74,7 +75,6 @@ OWN = "trimtab"
 
 _ZERO = Decimal(0)
 _STATED_VALUE = StatedValueRange()
-_OUTSIDE = ModelPosition(security_id=SecurityId(""), target=_ZERO, low_drift=_ZERO, high_drift=_ZERO)
 
 # A float answer may overdraw by its tolerance: 2 of 1,566 random problems did, by 0.0002 at the most. Once tightened
 # by that, it does not do so again.
@@ -123,9 +123,9 @@ def decide(
     problem = build_problem(checked, terms.policy, terms.scales)
     in_the_way = _conflicts(problem)
     if in_the_way:
-        return _infeasible(checked, problem, in_the_way)
+        return _infeasible(checked, terms, problem, in_the_way)
     solution = solve(problem, solver)
-    return _verified(checked, terms, _answer(checked, problem, solution))
+    return _verified(checked, terms, _answer(checked, terms, problem, solution))
 
 
 # ------------------------------------------------------------------------------------------------ solving
@@ -241,7 +241,9 @@ def _conflicts(problem: Problem) -> tuple[Conflict, ...]:
     )
 
 
-def _infeasible(checked: CheckedPortfolio, problem: Problem, in_the_way: tuple[Conflict, ...]) -> Rebalance:
+def _infeasible(
+    checked: CheckedPortfolio, terms: Terms, problem: Problem, in_the_way: tuple[Conflict, ...]
+) -> Rebalance:
     """Nothing is traded: everything stays as it is."""
     drift = money.from_units(problem.drift(problem.held), problem.fine_places)
     return Rebalance(
@@ -255,13 +257,13 @@ def _infeasible(checked: CheckedPortfolio, problem: Problem, in_the_way: tuple[C
         cash_after=checked.cash,
         drift_before=drift,
         drift_after=drift,
-        positions=_positions(checked, problem, problem.held),
+        positions=_positions(checked, terms, problem, problem.held),
     )
 
 
-def _answer(checked: CheckedPortfolio, problem: Problem, solution: Solution) -> Rebalance:
+def _answer(checked: CheckedPortfolio, terms: Terms, problem: Problem, solution: Solution) -> Rebalance:
     orders = orders_between(checked, problem, solution.quantity)
-    spent = problem.spend(solution.quantity) - problem.spend(problem.held)
+    spent = problem.spend(solution.quantity - problem.held)
     objective = money.from_units(solution.objective, problem.fine_places)
     lower_bound = money.from_units(solution.lower_bound, problem.fine_places)
     return Rebalance(
@@ -274,7 +276,7 @@ def _answer(checked: CheckedPortfolio, problem: Problem, solution: Solution) -> 
         cash_after=money.subtract(checked.cash, money.from_units(spent, problem.money_places)),
         drift_before=money.from_units(problem.drift(problem.held), problem.fine_places),
         drift_after=objective,
-        positions=_positions(checked, problem, solution.quantity),
+        positions=_positions(checked, terms, problem, solution.quantity),
         orders=orders,
         proof=Proof(
             method=solution.method,
@@ -287,38 +289,18 @@ def _answer(checked: CheckedPortfolio, problem: Problem, solution: Solution) -> 
     )
 
 
-def _positions(checked: CheckedPortfolio, problem: Problem, after: IntArray) -> tuple[PositionOutcome, ...]:
-    """Column by column: there are many of them for every portfolio."""
-    shares = after.tolist()
-    worth = map(operator.mul, problem.price.tolist(), shares)
-    modelled = [checked.targets.get(security_id, _OUTSIDE) for security_id in problem.security_ids]
-    columns = zip(
-        problem.security_ids,
-        [checked.prices[security_id] for security_id in problem.security_ids],
-        map(Decimal, problem.held.tolist()),
-        map(Decimal, shares),
-        [each.target for each in modelled],
-        [each.low_drift for each in modelled],
-        [each.high_drift for each in modelled],
-        money.weights4(worth, problem.market_value),
-        strict=True,
-    )
-    if not checked.fractions:
-        return tuple(map(PositionOutcome._make, columns))
-    return tuple(_with_fraction(checked, each) for each in map(PositionOutcome._make, columns))
-
-
-def _with_fraction(checked: CheckedPortfolio, whole: PositionOutcome) -> PositionOutcome:
-    """The position with the part of a share that stays."""
-    fraction = checked.fractions.get(whole.security_id)
-    if fraction is None:
-        return whole
-    adjusted = money.add(whole.adjusted_quantity, fraction)
-    return whole._replace(
-        original_quantity=money.add(whole.original_quantity, fraction),
-        adjusted_quantity=adjusted,
-        actual=money.weight4(money.multiply(whole.price, adjusted), checked.market_value),
-    )
+def _positions(checked: CheckedPortfolio, terms: Terms, problem: Problem, after: IntArray) -> Positions:
+    listing = terms.listing(problem.security_ids, checked.prices)
+    weights = money.ten_thousandths((problem.price * after).tolist(), problem.market_value)
+    shares_before: list[Shares] = problem.held.tolist()
+    shares_after: list[Shares] = after.tolist()
+    for security_id, fraction in checked.fractions.items():
+        place = problem.security_ids.index(security_id)
+        shares_before[place] = money.add(Decimal(shares_before[place]), fraction)
+        shares_after[place] = adjusted = money.add(Decimal(shares_after[place]), fraction)
+        worth = money.multiply(listing.prices[place], adjusted)
+        weights[place] = money.to_units(money.weight4(worth, checked.market_value), 4)
+    return Positions(listing, shares_before, shares_after, weights)
 
 
 # ------------------------------------------------------------------------------------------------ verifying
@@ -330,14 +312,16 @@ def _verified(checked: CheckedPortfolio, terms: Terms, answer: Rebalance) -> Reb
     Raises:
         SolverFailed: they do not.
     """
-    shares = dict.fromkeys(checked.targets, 0) | dict(checked.shares)
-    for order in answer.orders:
-        shares[order.security_id] += order.quantity if order.side is Side.BUY else -order.quantity
+    shares = {**dict.fromkeys(checked.targets, 0), **checked.shares}
+    buy = Side.BUY
+    for side, security_id, quantity, _, _, _ in answer.orders:
+        shares[security_id] += quantity if side is buy else -quantity
+    before, after = answer.positions.before_and_after()
     violations = verify_quantities(checked, terms.policy, shares, terms.limits) + verify_orders(
         cash_before=checked.cash,
         cash_after=checked.cash if answer.cash_after is None else answer.cash_after,
-        before={each.security_id: each.original_quantity for each in answer.positions},
-        after={each.security_id: each.adjusted_quantity for each in answer.positions},
+        before=before,
+        after=after,
         prices=checked.prices,
         orders=answer.orders,
     )

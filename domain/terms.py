@@ -4,14 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from domain.answer import Listing
 from domain.checks import Market
 from domain.ids import SecurityId
-from domain.model import InvestmentModel
+from domain.model import InvestmentModel, ModelPosition
 from domain.policy import Policy
 from domain.problem import Scales
 from domain.verify import Limits
 
 __all__ = ["Terms"]
+
+_ZERO = Decimal(0)
+_OUTSIDE = ModelPosition(security_id=SecurityId(""), target=_ZERO, low_drift=_ZERO, high_drift=_ZERO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -19,13 +23,15 @@ class Terms:
     """A model, a policy and a market. Safe to share between threads; kept for as long as its job runs.
 
     ``scales`` are for finding an answer and ``limits`` for verifying it: each is made of the inputs by code of its
-    own, so that an error in one is not repeated by the other.
+    own, so that an error in one is not repeated by the other. ``listed`` is what an answer says of the modelled
+    securities.
     """
 
     policy: Policy
     market: Market
     scales: Scales
     limits: Limits
+    listed: Listing
 
     @classmethod
     def of(cls, model: InvestmentModel, prices: Mapping[SecurityId, Decimal], policy: Policy) -> "Terms":
@@ -36,4 +42,19 @@ class Terms:
             market=market,
             scales=Scales(market.targets, prices, policy),
             limits=Limits(market.targets, prices),
+            listed=Listing.of(
+                (security_id, prices[security_id], each.target, each.low_drift, each.high_drift)
+                for security_id, each in market.targets.items()
+            ),
+        )
+
+    def listing(self, security_ids: tuple[SecurityId, ...], prices: Mapping[SecurityId, Decimal]) -> Listing:
+        """What an answer says of these securities, all of them modelled or held outside the model."""
+        if security_ids == self.listed.security_ids:
+            return self.listed
+        targets = self.market.targets
+        modelled = ((security_id, targets.get(security_id, _OUTSIDE)) for security_id in security_ids)
+        return Listing.of(
+            (security_id, prices[security_id], each.target, each.low_drift, each.high_drift)
+            for security_id, each in modelled
         )

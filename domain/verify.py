@@ -12,7 +12,7 @@ from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation,
 from fractions import Fraction
 from typing import TypeAlias
 
-from domain.answer import Order, Side
+from domain.answer import Order, Shares, Side
 from domain.checks import CheckedPortfolio
 from domain.ids import SecurityId
 from domain.model import ModelPosition
@@ -194,8 +194,8 @@ def verify_orders(
     *,
     cash_before: Decimal,
     cash_after: Decimal,
-    before: Mapping[SecurityId, Decimal],
-    after: Mapping[SecurityId, Decimal],
+    before: Mapping[SecurityId, Shares],
+    after: Mapping[SecurityId, Shares],
     prices: Mapping[SecurityId, Decimal],
     orders: Iterable[Order],
 ) -> tuple[Violation, ...]:
@@ -205,26 +205,31 @@ def verify_orders(
     must be of at least one whole share at the given price, at most one for a security, the sells first.
     """
     violations: list[Violation] = []
-    add, subtract, buy = _EXACT.add, _EXACT.subtract, Side.BUY
+    add, subtract, multiply, buy = _EXACT.add, _EXACT.subtract, _EXACT.multiply, Side.BUY
     cash, reached = cash_before, dict(before)
     traded: set[SecurityId] = set()
     last_side = Side.SELL
     for order in orders:
-        broken = _broken_rules(order, prices, traded, last_side)
-        if broken:
+        side, security_id, quantity, price, notional, _ = order
+        if (
+            type(quantity) is not int
+            or quantity <= 0
+            or price != prices.get(security_id)
+            or notional != multiply(price, quantity)
+            or security_id in traded
+            or (side is not last_side and side is not buy)
+        ):
             violations.extend(
-                Violation(rule=rule, message=f"order {order} breaks {rule}", security_id=order.security_id)
-                for rule in broken
+                Violation(rule=rule, message=f"order {order} breaks {rule}", security_id=security_id)
+                for rule in _broken_rules(order, prices, traded, last_side)
             )
-        last_side, security_id, whole, _, notional, _ = order
+        last_side = side
         traded.add(security_id)
-        quantity, there = Decimal(whole), reached.get(security_id, _ZERO)
-        if last_side is buy:
-            reached[security_id] = add(there, quantity)
-            cash = subtract(cash, notional)
-        else:
-            reached[security_id] = subtract(there, quantity)
-            cash = add(cash, notional)
+        there = reached.get(security_id, 0)
+        change = quantity if side is buy else -quantity
+        whole = type(there) is int and type(change) is int
+        reached[security_id] = there + change if whole else add(Decimal(there), Decimal(change))
+        cash = subtract(cash, notional) if side is buy else add(cash, notional)
     if reached != after:
         violations.extend(_quantity_violations(reached, after))
     if cash != cash_after:
@@ -233,7 +238,7 @@ def verify_orders(
 
 
 def _quantity_violations(
-    reached: Mapping[SecurityId, Decimal], after: Mapping[SecurityId, Decimal]
+    reached: Mapping[SecurityId, Shares], after: Mapping[SecurityId, Shares]
 ) -> Iterator[Violation]:
     """A security that is not there is one of which nothing is held."""
     for security_id in sorted(reached.keys() | after.keys()):
@@ -258,6 +263,4 @@ def _broken_rules(
         security_id in traded,
         side is not last_side and side is Side.SELL,
     )
-    if True not in broken:
-        return ()
     return [rule for rule, is_broken in zip(_ORDER_RULES, broken, strict=True) if is_broken]

@@ -1,7 +1,6 @@
 """What is stored and published for one portfolio. Written once, as bytes; published as those bytes."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -11,8 +10,8 @@ from domain.item import ItemState
 from domain.job import Job
 from domain.ports import Finish
 from domain.prices import PriceSnapshot
-from domain.rebalance import Order, Outcome, Rebalance, Side
-from tasks.documents import encode, rebalance_document, rows
+from domain.rebalance import Outcome, Rebalance, Side
+from tasks.documents import OrderRow, encode, rebalance_document
 
 ORDER_SET_SCHEMA = "trimtab.order-set.v1"
 RESULT_SCHEMA = "trimtab.result.v1"
@@ -42,7 +41,7 @@ def finish_of(job: Job, fence: int, rebalance: Rebalance, snapshot: PriceSnapsho
         state=_STATES[rebalance.outcome],
         reason=rebalance.reason,
         result=encode({"schema": RESULT_SCHEMA, **head, **document}),
-        order_set=None if job.dry_run else encode(_order_set(head, document, rebalance, snapshot)),
+        order_set=None if job.dry_run else encode(_order_set(head, document, snapshot)),
     )
 
 
@@ -68,23 +67,30 @@ def _head(job: Job, rebalance: Rebalance, snapshot: PriceSnapshot) -> dict[str, 
     }
 
 
-def _order_set(
-    head: dict[str, Any], document: dict[str, Any], rebalance: Rebalance, snapshot: PriceSnapshot
-) -> dict[str, Any]:
+def _order_set(head: dict[str, Any], document: dict[str, Any], snapshot: PriceSnapshot) -> dict[str, Any]:
     return {
         "schema": ORDER_SET_SCHEMA,
         **head,
         **{name: document[name] for name in _PUBLISHED},
-        "orders": rows(PublishedOrder, _published(rebalance.orders, snapshot.tickers)),
+        "orders": _published(document["orders"], snapshot.tickers),
         "proof": document["proof"],
     }
 
 
-def _published(
-    orders: Iterable[Order], tickers: Mapping[SecurityId, str]
-) -> Iterator[tuple[Side, SecurityId, str | None, int, Decimal, Decimal, str]]:
-    for side, security_id, quantity, price, notional, reason in orders:
-        yield side, security_id, tickers.get(security_id), quantity, price, notional, reason
+def _published(rows: Iterable[OrderRow], tickers: Mapping[SecurityId, str]) -> list["PublishedOrder"]:
+    ticker_of = tickers.get
+    return [
+        PublishedOrder(
+            row.side,
+            row.security_id,
+            ticker_of(row.security_id),
+            row.quantity,
+            row.price,
+            row.notional,
+            row.reason,
+        )
+        for row in rows
+    ]
 
 
 class PublishedOrder(msgspec.Struct, gc=False):
@@ -94,6 +100,6 @@ class PublishedOrder(msgspec.Struct, gc=False):
     security_id: SecurityId
     ticker: str | None
     quantity: int
-    price: Decimal
-    notional: Decimal
+    price: str
+    notional: str
     reason: str

@@ -368,5 +368,8 @@ def test_a_hostile_decimal_context_changes_nothing() -> None:
 
 def test_many_weights_of_one_whole_are_each_rounded_as_one_is() -> None:
     numerators = [0, 1, 5, 15, 25, 49_999, 50_000, 50_001, 100_000, 130_005, -5, -15, -99_995]
-    assert money.weights4(numerators, 100_000) == [money.weight4(each, 100_000) for each in numerators]
-    assert [str(each) for each in money.weights4([5, 15, -5], 100_000)] == ["0.0000", "0.0002", "0.0000"]
+    counts = money.ten_thousandths(numerators, 100_000)
+    weights = [money.weight4(each, 100_000) for each in numerators]
+    assert [money.from_ten_thousandths(each) for each in counts] == weights
+    assert [money.ten_thousandths_text(each) for each in counts] == [str(each) for each in weights]
+    assert [str(money.weight4(each, 100_000)) for each in (5, 15, -5)] == ["0.0000", "0.0002", "0.0000"]
