@@ -129,14 +129,16 @@ class AccountingClient:
                 portfolio_id=portfolio_id,
                 cash=cash,
                 positions=tuple(
-                    Position(security_id=SecurityId(row.security_id or ""), quantity=quantity)
-                    for row in rows
-                    # rows of what was sold out stay at the source as 0/0
-                    if (
-                        quantity := self._quantity(portfolio_id, row)
-                        if row.quantity_short
-                        else row.quantity_long
-                    )
+                    [
+                        Position(SecurityId(row.security_id or ""), quantity)
+                        for row in rows
+                        # rows of what was sold out stay at the source as 0/0
+                        if (
+                            quantity := self._quantity(portfolio_id, row)
+                            if row.quantity_short
+                            else row.quantity_long
+                        )
+                    ]
                 ),
             )
         except Invalid as exc:

@@ -10,7 +10,7 @@ environment, event hooks) is not wanted here and costs more than the request its
 
 import ssl
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
 from typing import TypeVar
@@ -75,6 +75,8 @@ _CUT = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 _NOT_RETRIED = (BreakerOpen, Throttled)
 
+_NO_BODY = httpx.ByteStream(b"")
+
 
 @contextmanager
 def translated(service: str, path: str) -> Iterator[None]:
@@ -123,13 +125,13 @@ class HttpService:
         self._breaker: Breaker = breaker or ConsecutiveFailuresBreaker(
             name, failures=options.breaker_failures, open_seconds=options.breaker_open
         )
-        self._retrying = _retries(options).on(self._worth_another_try)
         with translated(name, "/"):
             base = httpx.URL(base_url)
             prefix = base.raw_path.partition(b"?")[0].rstrip(b"/")
-            self._root = f"{base.scheme}://{(base.netloc + prefix).decode('ascii')}"
-            self._headers = list(_headers(base, options).items())
-            self._timeouts = {"timeout": _timeouts(options)}
+            self._root = httpx.URL(f"{base.scheme}://{base.netloc.decode('ascii')}")
+            self._prefix = prefix.decode("ascii")
+            self._headers = httpx.Headers(_headers(base, options))
+            self._timeouts = _timeouts(options)
             if base.scheme not in {"http", "https"} or not base.host:
                 raise httpx.UnsupportedProtocol(f"{base_url!r}: give http://host or https://host")
             self._transport = transport or _open_transport(base_url, options)
@@ -157,7 +159,14 @@ class HttpService:
         Whatever the operation does with the errors of single fetches stays its own business: only what it
         raises itself is retried or counted.
         """
-        return self._retrying(lambda: self._breaker.call(operation))
+        begun = monotonic()
+        try:
+            return self._breaker.call(operation)
+        except UpstreamUnavailable as failure:
+            left = self._options.retry_total - (monotonic() - begun)
+            if left <= 0 or not self._worth_another_try(failure):
+                raise
+            return self._once_more(operation, failure, left)
 
     def fetch(self, path: str, decode: Decode[T], params: Params | None = None) -> T:
         """One GET: no retry, no breaker. For use inside `run`; raises as `get_json` does."""
@@ -187,8 +196,13 @@ class HttpService:
     # ---------------------------------------------------------------------------------------------
 
     def _send(self, path: str, params: Params | None) -> httpx.Response:
-        url = httpx.URL(f"{self._root}{path}", params=params) if params else f"{self._root}{path}"
-        request = httpx.Request("GET", url, headers=self._sent_headers(), extensions=self._timeouts)
+        request = httpx.Request(
+            "GET",
+            self._root,
+            headers=self._sent_headers(),
+            stream=_NO_BODY,
+            extensions={"timeout": self._timeouts, "target": self._target(path, params)},
+        )
         try:
             return self._transport.handle_request(request)
         except _CUT:
@@ -196,13 +210,19 @@ class HttpService:
             # before this counts as a failed try.
             return self._transport.handle_request(request)
 
-    def _sent_headers(self) -> Sequence[tuple[str, str]]:
+    def _target(self, path: str, params: Params | None) -> bytes:
+        """What is asked for, as it is sent. As a part of a URL it would be taken apart and put together again."""
+        target = f"{self._prefix}{path}"
+        return f"{target}?{httpx.QueryParams(params)}".encode() if params else target.encode()
+
+    def _sent_headers(self) -> httpx.Headers:
         correlation_id = self._correlation() if self._correlation else None
         if not correlation_id:
             return self._headers
+        headers = self._headers.copy()
         # It came from outside: what a header cannot carry is percent-encoded.
-        correlation = (self._options.correlation_header, quote(correlation_id, safe=_HEADER_SAFE))
-        return [*self._headers, correlation]
+        headers[self._options.correlation_header] = quote(correlation_id, safe=_HEADER_SAFE)
+        return headers
 
     def _read(self, response: httpx.Response, path: str, deadline: float) -> bytes:
         body = bytearray()
@@ -232,6 +252,20 @@ class HttpService:
             raise ServerError(self.name, told, status)
         raise StatusFault(self.name, told, status)
 
+    def _once_more(self, operation: Callable[[], T], failure: UpstreamUnavailable, seconds: float) -> T:
+        """The retries, for as long as ``seconds``: made ready here, since nearly no call needs them.
+
+        The first of their tries has been made. It ended with ``failure``, and so the wait after it comes first.
+        """
+        failures = [failure]
+
+        def call() -> T:
+            if failures:
+                raise failures.pop()
+            return self._breaker.call(operation)
+
+        return _retries(self._options, seconds)(self._worth_another_try, call)
+
     def _worth_another_try(self, error: Exception) -> bool:
         return (
             isinstance(error, UpstreamUnavailable)
@@ -240,11 +274,11 @@ class HttpService:
         )
 
 
-def _retries(options: HttpOptions) -> stamina.RetryingCaller:
+def _retries(options: HttpOptions, seconds: float) -> stamina.RetryingCaller:
     longest = options.retry_wait * 2 ** max(options.retries - 1, 0)
     return stamina.RetryingCaller(
         attempts=options.retries + 1,
-        timeout=options.retry_total,
+        timeout=seconds,
         wait_initial=options.retry_wait,
         wait_exp_base=2,
         wait_jitter=options.retry_jitter,

@@ -38,6 +38,8 @@ class Upstream:
         self.requests: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        # A transport sends the target instead of the URL's path; httpx's mock leaves that to us.
+        request.url = request.url.copy_with(raw_path=request.extensions["target"])
         self.requests.append(request)
         script = self._answers.get(request.url.path)
         if script is None:

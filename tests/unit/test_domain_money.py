@@ -166,6 +166,31 @@ def test_the_total_of_nothing_is_zero() -> None:
 
 
 @pytest.mark.parametrize(
+    "value",
+    ["0", "-7.5", "1E+17", "1E+18", "1E-16", "1E-17", "Infinity", "NaN", "sNaN", "1E+999999"],
+)
+def test_many_numbers_fit_exactly_if_each_of_them_does(value: str) -> None:
+    assert money.all_fit([D(1), D(value), D(2)]) is money.fits(D(value))
+
+
+def test_what_is_no_decimal_does_not_fit_among_many() -> None:
+    assert money.all_fit([])
+    assert not money.all_fit([D(1), 1])
+    assert not money.all_fit(["1"])
+
+
+@pytest.mark.parametrize("value", ["1.50", "1E+2", "1E-9", "-3", "-0", "0"])
+def test_many_numbers_are_printed_as_each_of_them_is(value: str) -> None:
+    numbers = [D(1), D(value), D("2.5000")]
+    assert money.plain_each(numbers) == [money.plain(each) for each in numbers]
+
+
+def test_a_number_that_cannot_be_printed_is_refused_among_many() -> None:
+    with pytest.raises(Invalid):
+        money.plain_each([D(1), D("Infinity")])
+
+
+@pytest.mark.parametrize(
     ("quantity", "whole", "rest"),
     [
         ("10", 10, "0"),
