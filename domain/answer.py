@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias, overload
 
 from domain import money
 from domain.ids import PortfolioId, SecurityId
+from domain.model import ModelPosition
 
 # An int where they are whole.
 Shares: TypeAlias = int | Decimal
@@ -108,18 +109,36 @@ class Listing:
     printed: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[SecurityId, Decimal, Decimal, Decimal, Decimal]]) -> "Listing":
-        """Of security id, price, target, low and high drift of each."""
-        security_ids, *columns = tuple(zip(*rows, strict=True)) or ((), (), (), (), ())
-        prices, targets, low_drifts, high_drifts = columns
+    def of(cls, rows: Iterable["Listed"]) -> "Listing":
+        columns = tuple(zip(*rows, strict=True)) or ((),) * len(Listed._fields)
+        security_ids, prices, targets, low_drifts, high_drifts, *printed = columns
         return cls(
             security_ids=security_ids,
             prices=prices,
             targets=targets,
             low_drifts=low_drifts,
             high_drifts=high_drifts,
-            printed=tuple(tuple(map(money.plain, column)) for column in columns),
+            printed=tuple(printed),
         )
+
+
+class Listed(NamedTuple):
+    """One security of a `Listing`."""
+
+    security_id: SecurityId
+    price: Decimal
+    target: Decimal
+    low_drift: Decimal
+    high_drift: Decimal
+    printed_price: str
+    printed_target: str
+    printed_low_drift: str
+    printed_high_drift: str
+
+    @classmethod
+    def of(cls, position: ModelPosition, price: Decimal) -> "Listed":
+        numbers = (price, position.target, position.low_drift, position.high_drift)
+        return cls(position.security_id, *numbers, *map(money.plain, numbers))
 
 
 class Positions(Sequence[PositionOutcome]):

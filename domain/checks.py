@@ -155,12 +155,12 @@ def _whole_and_rest(
     holdings: Mapping[SecurityId, Decimal],
 ) -> tuple[dict[SecurityId, int], dict[SecurityId, Decimal]]:
     """Whole shares of every holding, and the rest where there is one."""
-    shares = {security_id: int(quantity) for security_id, quantity in holdings.items()}
-    fractions = {}
-    for security_id, quantity in holdings.items():
-        if shares[security_id] != quantity:
-            shares[security_id], fractions[security_id] = money.split_whole(quantity)
-    return shares, fractions
+    all_whole = money.whole_numbers(holdings.values())
+    if all_whole is not None:
+        return dict(zip(holdings, all_whole, strict=True)), {}
+    parts = {security_id: money.split_whole(quantity) for security_id, quantity in holdings.items()}
+    shares = {security_id: whole for security_id, (whole, _) in parts.items()}
+    return shares, {security_id: fraction for security_id, (_, fraction) in parts.items() if fraction}
 
 
 def _rejected(reason: str, conflicts: Iterable[Conflict], market_value: Decimal | None = None) -> Unfit:

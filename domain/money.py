@@ -161,6 +161,14 @@ def split_whole(quantity: Decimal) -> tuple[int, Decimal]:
     return whole, _ZERO if quantity == whole else _EXACT.subtract(quantity, whole)
 
 
+def whole_numbers(values: Iterable[Decimal]) -> list[int] | None:
+    """All of them as integers; None if one is not whole."""
+    try:
+        return list(map(int, map(_EXACT.to_integral_exact, values)))
+    except Inexact:
+        return None
+
+
 def is_multiple(value: Decimal, step: Decimal) -> bool:
     """Whether ``value`` is a whole number of times ``step``."""
     return not _EXACT.remainder(value, step)

@@ -1,10 +1,10 @@
 """What is the same for every portfolio of a job, each number of it made ready once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
-from domain.answer import Listing
+from domain.answer import Listed, Listing
 from domain.checks import Market
 from domain.ids import SecurityId
 from domain.model import InvestmentModel, ModelPosition
@@ -15,7 +15,6 @@ from domain.verify import Limits
 __all__ = ["Terms"]
 
 _ZERO = Decimal(0)
-_OUTSIDE = ModelPosition(security_id=SecurityId(""), target=_ZERO, low_drift=_ZERO, high_drift=_ZERO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,7 +30,11 @@ class Terms:
     market: Market
     scales: Scales
     limits: Limits
-    listed: Listing
+    listed: Mapping[SecurityId, Listed]
+    _listing: Listing = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_listing", Listing.of(self.listed.values()))
 
     @classmethod
     def of(cls, model: InvestmentModel, prices: Mapping[SecurityId, Decimal], policy: Policy) -> "Terms":
@@ -42,19 +45,23 @@ class Terms:
             market=market,
             scales=Scales(market.targets, prices, policy),
             limits=Limits(market.targets, prices),
-            listed=Listing.of(
-                (security_id, prices[security_id], each.target, each.low_drift, each.high_drift)
+            listed={
+                security_id: Listed.of(each, prices[security_id])
                 for security_id, each in market.targets.items()
-            ),
+            },
         )
 
     def listing(self, security_ids: tuple[SecurityId, ...], prices: Mapping[SecurityId, Decimal]) -> Listing:
         """What an answer says of these securities, all of them modelled or held outside the model."""
-        if security_ids == self.listed.security_ids:
-            return self.listed
-        targets = self.market.targets
-        modelled = ((security_id, targets.get(security_id, _OUTSIDE)) for security_id in security_ids)
+        if security_ids == self._listing.security_ids:
+            return self._listing
+        listed = self.listed
         return Listing.of(
-            (security_id, prices[security_id], each.target, each.low_drift, each.high_drift)
-            for security_id, each in modelled
+            listed[security_id] if security_id in listed else _outside(security_id, prices[security_id])
+            for security_id in security_ids
         )
+
+
+def _outside(security_id: SecurityId, price: Decimal) -> Listed:
+    nothing = ModelPosition(security_id=security_id, target=_ZERO, low_drift=_ZERO, high_drift=_ZERO)
+    return Listed.of(nothing, price)

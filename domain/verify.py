@@ -72,7 +72,7 @@ def verify_quantities(
         )
     limits = limits or Limits(checked.targets, checked.prices)
     part, rows, kept = limits.in_one_part(checked)
-    value, value_part = checked.market_value.as_integer_ratio()
+    value, value_part = _ratio(checked.market_value)
     bounds = limits.bounds(value * part, value_part)
     violations: list[Violation] = []
     cost = 0
@@ -89,14 +89,18 @@ def verify_quantities(
         if not least <= held <= most:
             only_a_fraction = quantity == 0 and security_id not in limits.rows
             if not only_a_fraction:
-                violations.append(_outside(checked, security_id, Fraction(held, part)))
-    # Cash is left / whole of it; both floors are compared with it as they are, multiplied by every part.
+                violations.append(_outside(checked, security_id, _shown(held, part)))
     left, whole = value * part - cost * value_part, value_part * part
-    weight, weight_part = policy.cash_floor.as_integer_ratio()
-    amount, amount_part = policy.cash_floor_amount.as_integer_ratio()
-    if left * weight_part < weight * value * part or left * amount_part < amount * whole:
-        violations.append(_below_floor(Fraction(left, whole), Fraction(value, value_part), policy))
+    weight, weight_part = _ratio(policy.cash_floor)
+    floor, floor_part = _larger((weight * value, weight_part * value_part), _ratio(policy.cash_floor_amount))
+    if left * floor_part < floor * whole:
+        message = f"cash {_shown(left, whole)} is below the floor of {_shown(floor, floor_part)}"
+        violations.append(Violation(rule="cash_floor", message=message))
     return tuple(violations)
+
+
+def _larger(one: _Ratio, other: _Ratio) -> _Ratio:
+    return one if one[0] * other[1] >= other[0] * one[1] else other
 
 
 class Limits:
@@ -169,25 +173,19 @@ def _not_whole(security_id: SecurityId, quantity: object) -> Violation:
     return Violation(rule="whole_shares", message=message, security_id=security_id)
 
 
-def _outside(checked: CheckedPortfolio, security_id: SecurityId, held: Fraction) -> Violation:
+def _outside(checked: CheckedPortfolio, security_id: SecurityId, held: Decimal) -> Violation:
     low = high = _ZERO
     position = checked.targets.get(security_id)
     if position is not None:
         low = _EXACT.multiply(checked.market_value, _EXACT.subtract(position.target, position.low_drift))
         high = _EXACT.multiply(checked.market_value, _EXACT.add(position.target, position.high_drift))
-    message = f"{security_id} is worth {_shown(held)}, outside {low} to {high}"
+    message = f"{security_id} is worth {held}, outside {low} to {high}"
     return Violation(rule="bounds", message=message, security_id=security_id)
 
 
-def _below_floor(cash: Fraction, value: Fraction, policy: Policy) -> Violation:
-    floor = max(Fraction(policy.cash_floor) * value, Fraction(policy.cash_floor_amount))
-    message = f"cash {_shown(cash)} is below the floor of {_shown(floor)}"
-    return Violation(rule="cash_floor", message=message)
-
-
-def _shown(amount: Fraction) -> Decimal:
+def _shown(count: int, part: int) -> Decimal:
     """Exact: a denominator here has no other factors than those of ten."""
-    return _EXACT.divide(Decimal(amount.numerator), Decimal(amount.denominator))
+    return _EXACT.divide(Decimal(count), Decimal(part))
 
 
 def verify_orders(
