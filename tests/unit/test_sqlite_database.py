@@ -1,11 +1,14 @@
 """How one SQLite file is shared, and how it is lost."""
 
+import errno
+import fcntl
+import os
 import re
 import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,8 +49,10 @@ def insert(database: Database, number: int) -> None:
 # ------------------------------------------------------------------------------------------------ reading, writing
 
 
-@pytest.mark.parametrize(("setting", "number"), [("off", 0), ("normal", 1), ("full", 2)])
-def test_a_file_is_in_wal_mode_and_as_durable_as_asked(path: Path, setting: str, number: int) -> None:
+@pytest.mark.parametrize(("setting", "number"), [("off", 0), ("normal", 1), ("full", 1)])
+def test_a_file_is_in_wal_mode_and_sqlite_syncs_no_commit_inside_a_turn(
+    path: Path, setting: str, number: int
+) -> None:
     database = Database(path, synchronous=Synchronous(setting), timeout_seconds=1)
     with database.read() as db:
         assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
@@ -55,11 +60,97 @@ def test_a_file_is_in_wal_mode_and_as_durable_as_asked(path: Path, setting: str,
     database.close()
 
 
-def test_a_store_is_fully_durable_unless_told_otherwise(path: Path) -> None:
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[str]:
+    """What is brought to the disk: names relative to the database's folder. Its writers' lock is free meanwhile."""
+    names: list[str] = []
+
+    def watched(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def note(file: int) -> None:
+            with Path(f"{path}.lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            names.extend(
+                each.name
+                for each in (path.parent, *path.parent.iterdir())
+                if os.path.samestat(os.fstat(file), each.stat())
+            )
+            sync(file)
+
+        return note
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, watched(getattr(os, name)))
+    return names
+
+
+def test_a_durable_write_is_synced_before_it_returns_and_after_its_turn(
+    path: Path, synced: list[str]
+) -> None:
+    database = Database(path, synchronous=Synchronous.FULL, timeout_seconds=1)
+    with database.write() as db:
+        db.execute("CREATE TABLE t (x INTEGER)")
+        assert synced == []
+    assert synced == [path.parent.name, "store.db-wal"]  # the folder once: the log may be new in it
+    insert(database, 1)
+    assert synced[2:] == ["store.db-wal"]
+    database.close()
+
+
+def test_a_store_is_fully_durable_unless_told_otherwise(path: Path, synced: list[str]) -> None:
     store = SqliteStore(path)
-    with store._database.read() as db:
-        assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    store.prepare()
+    assert synced[-1] == "store.db-wal"
     store.close()
+
+
+@pytest.mark.parametrize("setting", ["off", "normal"])
+def test_nothing_is_synced_where_no_promise_asks_for_it(path: Path, synced: list[str], setting: str) -> None:
+    database = Database(path, synchronous=Synchronous(setting), timeout_seconds=1)
+    with database.write() as db:
+        db.execute("CREATE TABLE t (x INTEGER)")
+    database.close()
+    assert synced == []
+
+
+def test_a_write_that_may_be_undone_waits_for_no_disk_and_is_seen_at_once(
+    path: Path, synced: list[str]
+) -> None:
+    database = Database(path, synchronous=Synchronous.FULL, timeout_seconds=1)
+    with database.write(durable=False) as db:
+        db.execute("CREATE TABLE t (x INTEGER)")
+    assert synced == []
+    assert rows(database) == []
+    database.close()
+
+
+def test_what_the_steward_publishes_is_on_disk_first(path: Path, synced: list[str]) -> None:
+    """Its writer committed and may still wait for the disk."""
+    store = SqliteStore(path)
+    store.prepare()
+    before = len(synced)
+    store.due_items(0)
+    assert synced[before:] == ["store.db-wal"]
+    store.close()
+
+
+def test_a_disk_that_fails_the_sync_is_unavailable_and_its_connection_is_dropped(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(path, synchronous=Synchronous.FULL, timeout_seconds=1)
+    with database.write() as db:
+        db.execute("CREATE TABLE t (x INTEGER)")
+
+    def failing(_file: int) -> None:
+        raise OSError(errno.EIO, "the disk has gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", failing)
+        with pytest.raises(StoreUnavailable, match="the disk has gone"):
+            insert(database, 1)
+        assert database._idle == []
+    insert(database, 2)
+    assert rows(database)[-1] == 2
+    database.close()
 
 
 def test_an_error_inside_a_transaction_leaves_no_trace(database: Database) -> None:

@@ -6,6 +6,11 @@ idle connections are closed before every fork, and each side opens its own after
 
 Writers queue at a lock file. SQLite's own busy handler polls, which starved one of two busy writers completely; the
 kernel's queue is fair, wakes at once, and lets go of a process that dies.
+
+Who writes hands the turn on before it waits for the disk. SQLite runs with ``synchronous=NORMAL``: a commit is in the
+log, in its order, and the log is whole after a power cut, perhaps without its end. Who promised more syncs the log
+after its turn, so what waits for the disk waits beside the next writer, and one sync is for all commits before it
+(docs/decisions/0021-sync-after-the-turn.md).
 """
 
 import os
@@ -28,7 +33,7 @@ SERVICE = "sqlite"
 
 
 class Synchronous(StrEnum):
-    """When a commit counts as done. FULL: on disk. NORMAL: a power cut may undo the last ones. OFF: no promise."""
+    """When a write counts as done. FULL: on disk. NORMAL: a power cut may undo the last ones. OFF: no promise."""
 
     FULL = "full"
     NORMAL = "normal"
@@ -65,9 +70,11 @@ def unavailable(error: sqlite3.Error) -> StoreUnavailable | None:
 class _Handle:
     """A connection, and its own open lock file: two threads that shared one would not exclude each other."""
 
-    __slots__ = ("_lock_file", "connection")
+    __slots__ = ("_lock_file", "_log", "_path", "connection")
 
     def __init__(self, path: Path, synchronous: Synchronous, timeout_seconds: float) -> None:
+        self._path = path
+        self._log: int | None = None  # the write-ahead log, open to be synced
         self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             self.connection = _connect(path, synchronous, timeout_seconds)
@@ -98,21 +105,59 @@ class _Handle:
         finally:
             fcntl.flock(self._lock_file, fcntl.LOCK_UN)
 
+    def sync(self) -> None:
+        """Bring every commit so far to the disk. After a transaction on this connection.
+
+        While the connection is open its log is neither replaced nor deleted. A log that another writer has begun anew
+        meanwhile is one that SQLite has synced, and copied to the synced database, before. Nobody locks the log, so
+        closing this descriptor drops no lock of SQLite's.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        if self._log is None:
+            _sync_folder(self._path.parent)  # SQLite does it at its own first sync of a log that it made
+            self._log = os.open(f"{self._path}-wal", os.O_RDWR | os.O_CLOEXEC)
+        _to_disk(self._log)
+
     def close(self) -> None:
         with suppress(sqlite3.Error):
             self.connection.close()
+        if self._log is not None:
+            os.close(self._log)
         os.close(self._lock_file)
+
+
+def _sync_folder(folder: Path) -> None:
+    entry = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(entry)
+    finally:
+        os.close(entry)
+
+
+def _to_disk(file: int) -> None:
+    if sys.platform in {"darwin", "win32"}:
+        os.fsync(file)
+    else:
+        os.fdatasync(file)  # the size, too, and not the times
 
 
 def _connect(path: Path, synchronous: Synchronous, timeout_seconds: float) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=timeout_seconds, isolation_level=None, check_same_thread=False)
     try:
         connection.row_factory = sqlite3.Row
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute(f"PRAGMA synchronous = {_by_sqlite(synchronous)}")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _by_sqlite(synchronous: Synchronous) -> Synchronous:
+    """What SQLite does of it inside a turn; the rest of FULL is done after it, where there are turns."""
+    after_the_turn = synchronous is Synchronous.FULL and sys.platform != "win32"
+    return Synchronous.NORMAL if after_the_turn else synchronous
 
 
 class Database:
@@ -121,6 +166,7 @@ class Database:
     def __init__(self, path: Path, *, synchronous: Synchronous, timeout_seconds: float) -> None:
         self._path = path.absolute()
         self._synchronous = synchronous
+        self._syncs = _by_sqlite(synchronous) is not synchronous
         self._timeout_seconds = timeout_seconds
         self._turn = threading.Condition()
         self._idle: list[_Handle] = []
@@ -143,31 +189,46 @@ class Database:
             raise StoreUnavailable(SERVICE, f"cannot make the folder of the file ({error})") from error
 
     @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self, *, on_disk: bool = False) -> Iterator[sqlite3.Connection]:
         """A connection for reading. Fetch all rows inside.
+
+        Args:
+            on_disk: with FULL, what was read is on disk when this returns, though its writer may still wait for it.
 
         Raises:
             StoreUnavailable: the file cannot be read.
         """
         with self._handle() as handle:
             yield handle.connection
+            if on_disk and self._syncs:
+                handle.sync()
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """A transaction that commits at the end, or leaves no trace.
 
+        Others may read it a moment before it is on disk; whoever wrote it learns that it is by the return.
+
+        Args:
+            durable: with FULL, on disk when this returns, as is every write before it. False: a power cut may undo
+                it, and never without all later ones. Enough for what only matters together with a later write, or
+                while the machine is up.
+
         Raises:
-            StoreUnavailable: nothing was written, unless the disk failed in the very commit.
+            StoreUnavailable: nothing was written, unless the disk failed in or after the very commit.
         """
-        with self._handle() as handle, handle.turn():
-            handle.connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield handle.connection
-                handle.connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
-                    handle.connection.execute("ROLLBACK")
-                raise
+        with self._handle() as handle:
+            with handle.turn():
+                handle.connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield handle.connection
+                    handle.connection.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
+                        handle.connection.execute("ROLLBACK")
+                    raise
+            if durable and self._syncs:
+                handle.sync()
 
     def close(self) -> None:
         """Close what is idle. The next use opens again."""
