@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from adapters.stores.sqlite import SqliteStore, items, jobs
-from adapters.stores.sqlite.connection import Database, Synchronous
+from adapters.stores.sqlite.connection import Database, Durable, Synchronous
 from adapters.stores.sqlite.schema import TABLES
 from domain.errors import StoreUnavailable
 
@@ -49,10 +49,8 @@ def insert(database: Database, number: int) -> None:
 # ------------------------------------------------------------------------------------------------ reading, writing
 
 
-@pytest.mark.parametrize(("setting", "number"), [("off", 0), ("normal", 1), ("full", 1)])
-def test_a_file_is_in_wal_mode_and_sqlite_syncs_no_commit_inside_a_turn(
-    path: Path, setting: str, number: int
-) -> None:
+@pytest.mark.parametrize(("setting", "number"), [("off", 0), ("normal", 1), ("full", 2)])
+def test_a_file_is_in_wal_mode_and_as_durable_as_asked(path: Path, setting: str, number: int) -> None:
     database = Database(path, synchronous=Synchronous(setting), timeout_seconds=1)
     with database.read() as db:
         assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
@@ -83,62 +81,81 @@ def synced(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[str]:
     return names
 
 
-def test_a_durable_write_is_synced_before_it_returns_and_after_its_turn(
-    path: Path, synced: list[str]
-) -> None:
-    database = Database(path, synchronous=Synchronous.FULL, timeout_seconds=1)
-    with database.write() as db:
-        db.execute("CREATE TABLE t (x INTEGER)")
-        assert synced == []
-    assert synced == [path.parent.name, "store.db-wal"]  # the folder once: the log may be new in it
-    insert(database, 1)
-    assert synced[2:] == ["store.db-wal"]
-    database.close()
-
-
-def test_a_store_is_fully_durable_unless_told_otherwise(path: Path, synced: list[str]) -> None:
-    store = SqliteStore(path)
-    store.prepare()
-    assert synced[-1] == "store.db-wal"
-    store.close()
-
-
-@pytest.mark.parametrize("setting", ["off", "normal"])
-def test_nothing_is_synced_where_no_promise_asks_for_it(path: Path, synced: list[str], setting: str) -> None:
+def created(path: Path, setting: str = "full") -> Database:
     database = Database(path, synchronous=Synchronous(setting), timeout_seconds=1)
     with database.write() as db:
         db.execute("CREATE TABLE t (x INTEGER)")
+    return database
+
+
+def insert_as(database: Database, durable: Durable) -> int:
+    """How SQLite itself commits it."""
+    with database.write(durable) as db:
+        db.execute("INSERT INTO t VALUES (1)")
+        return int(db.execute("PRAGMA synchronous").fetchone()[0])
+
+
+def test_a_store_is_fully_durable_unless_told_otherwise(path: Path) -> None:
+    store = SqliteStore(path)
+    with store._database.read() as db:
+        assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    store.close()
+
+
+def test_a_write_that_is_durable_when_it_returns_is_synced_after_its_turn(
+    path: Path, synced: list[str]
+) -> None:
+    database = created(path)
+    assert insert_as(database, Durable.BEFORE_RETURN) == 1
+    assert synced == [path.parent.name, "store.db-wal"]  # the folder once: the log may be new in it
+    insert_as(database, Durable.BEFORE_RETURN)
+    assert synced[2:] == ["store.db-wal"]
     database.close()
-    assert synced == []
 
 
 def test_a_write_that_may_be_undone_waits_for_no_disk_and_is_seen_at_once(
     path: Path, synced: list[str]
 ) -> None:
-    database = Database(path, synchronous=Synchronous.FULL, timeout_seconds=1)
-    with database.write(durable=False) as db:
-        db.execute("CREATE TABLE t (x INTEGER)")
+    database = created(path)
+    assert insert_as(database, Durable.LATER) == 1
     assert synced == []
-    assert rows(database) == []
+    assert rows(database) == [1]
     database.close()
+
+
+def test_all_other_writes_are_on_disk_before_anybody_reads_them_whatever_was_written_before(
+    path: Path,
+) -> None:
+    database = created(path)
+    insert_as(database, Durable.LATER)
+    with database.write() as db:
+        assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    database.close()
+
+
+@pytest.mark.parametrize(("setting", "number"), [("off", 0), ("normal", 1)])
+def test_nothing_is_synced_where_no_promise_asks_for_it(
+    path: Path, synced: list[str], setting: str, number: int
+) -> None:
+    database = created(path, setting)
+    assert insert_as(database, Durable.BEFORE_RETURN) == number
+    database.close()
+    assert synced == []
 
 
 def test_what_the_steward_publishes_is_on_disk_first(path: Path, synced: list[str]) -> None:
     """Its writer committed and may still wait for the disk."""
     store = SqliteStore(path)
     store.prepare()
-    before = len(synced)
     store.due_items(0)
-    assert synced[before:] == ["store.db-wal"]
+    assert synced[-1] == "store.db-wal"
     store.close()
 
 
 def test_a_disk_that_fails_the_sync_is_unavailable_and_its_connection_is_dropped(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = Database(path, synchronous=Synchronous.FULL, timeout_seconds=1)
-    with database.write() as db:
-        db.execute("CREATE TABLE t (x INTEGER)")
+    database = created(path)
 
     def failing(_file: int) -> None:
         raise OSError(errno.EIO, "the disk has gone")
@@ -146,7 +163,7 @@ def test_a_disk_that_fails_the_sync_is_unavailable_and_its_connection_is_dropped
     with monkeypatch.context() as broken:
         broken.setattr(os, "fdatasync", failing)
         with pytest.raises(StoreUnavailable, match="the disk has gone"):
-            insert(database, 1)
+            insert_as(database, Durable.BEFORE_RETURN)
         assert database._idle == []
     insert(database, 2)
     assert rows(database)[-1] == 2

@@ -7,10 +7,10 @@ idle connections are closed before every fork, and each side opens its own after
 Writers queue at a lock file. SQLite's own busy handler polls, which starved one of two busy writers completely; the
 kernel's queue is fair, wakes at once, and lets go of a process that dies.
 
-Who writes hands the turn on before it waits for the disk. SQLite runs with ``synchronous=NORMAL``: a commit is in the
-log, in its order, and the log is whole after a power cut, perhaps without its end. Who promised more syncs the log
-after its turn, so what waits for the disk waits beside the next writer, and one sync is for all commits before it
-(docs/decisions/0021-sync-after-the-turn.md).
+SQLite syncs its log inside the commit, so a writer waits for the disk with the turn in hand. What workers write all
+the time does without (``Durable``): it is committed under ``synchronous=NORMAL``, which keeps log and order whole and
+may cost the log's end in a power cut, and where more is promised the log is synced after the turn. So the wait
+goes on beside the next writer, and one sync is for all commits before it (docs/decisions/0021-sync-after-the-turn.md).
 """
 
 import os
@@ -20,7 +20,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from pathlib import Path
 from types import MappingProxyType
 
@@ -38,6 +38,18 @@ class Synchronous(StrEnum):
     FULL = "full"
     NORMAL = "normal"
     OFF = "off"
+
+
+class Durable(Enum):
+    """With FULL: when a write is on disk."""
+
+    BEFORE_READ = auto()  # nobody ever reads what a power cut could undo
+    BEFORE_RETURN = (
+        auto()
+    )  # others may read it a moment before; its writer learns that it is on disk by the return
+    LATER = (
+        auto()
+    )  # with the next write of another kind: it only matters with that one, or while the machine is up
 
 
 # SQLite's primary result codes that mean "the database cannot serve now". All others are mistakes in our code.
@@ -70,10 +82,11 @@ def unavailable(error: sqlite3.Error) -> StoreUnavailable | None:
 class _Handle:
     """A connection, and its own open lock file: two threads that shared one would not exclude each other."""
 
-    __slots__ = ("_lock_file", "_log", "_path", "connection")
+    __slots__ = ("_lock_file", "_log", "_path", "_synchronous", "connection")
 
     def __init__(self, path: Path, synchronous: Synchronous, timeout_seconds: float) -> None:
         self._path = path
+        self._synchronous = synchronous
         self._log: int | None = None  # the write-ahead log, open to be synced
         self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -104,6 +117,12 @@ class _Handle:
             yield
         finally:
             fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+
+    def commits(self, synchronous: Synchronous) -> None:
+        """What SQLite does at the commits from now on."""
+        if synchronous is not self._synchronous:
+            self.connection.execute(f"PRAGMA synchronous = {synchronous}")
+            self._synchronous = synchronous
 
     def sync(self) -> None:
         """Bring every commit so far to the disk. After a transaction on this connection.
@@ -147,17 +166,11 @@ def _connect(path: Path, synchronous: Synchronous, timeout_seconds: float) -> sq
     connection = sqlite3.connect(path, timeout=timeout_seconds, isolation_level=None, check_same_thread=False)
     try:
         connection.row_factory = sqlite3.Row
-        connection.execute(f"PRAGMA synchronous = {_by_sqlite(synchronous)}")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _by_sqlite(synchronous: Synchronous) -> Synchronous:
-    """What SQLite does of it inside a turn; the rest of FULL is done after it, where there are turns."""
-    after_the_turn = synchronous is Synchronous.FULL and sys.platform != "win32"
-    return Synchronous.NORMAL if after_the_turn else synchronous
 
 
 class Database:
@@ -166,7 +179,8 @@ class Database:
     def __init__(self, path: Path, *, synchronous: Synchronous, timeout_seconds: float) -> None:
         self._path = path.absolute()
         self._synchronous = synchronous
-        self._syncs = _by_sqlite(synchronous) is not synchronous
+        # Without turns, on Windows, there is nothing to hand on: SQLite syncs each commit.
+        self._syncs = synchronous is Synchronous.FULL and sys.platform != "win32"
         self._timeout_seconds = timeout_seconds
         self._turn = threading.Condition()
         self._idle: list[_Handle] = []
@@ -204,20 +218,15 @@ class Database:
                 handle.sync()
 
     @contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+    def write(self, durable: Durable = Durable.BEFORE_READ) -> Iterator[sqlite3.Connection]:
         """A transaction that commits at the end, or leaves no trace.
-
-        Others may read it a moment before it is on disk; whoever wrote it learns that it is by the return.
-
-        Args:
-            durable: with FULL, on disk when this returns, as is every write before it. False: a power cut may undo
-                it, and never without all later ones. Enough for what only matters together with a later write, or
-                while the machine is up.
 
         Raises:
             StoreUnavailable: nothing was written, unless the disk failed in or after the very commit.
         """
         with self._handle() as handle:
+            if self._syncs:
+                handle.commits(Synchronous.FULL if durable is Durable.BEFORE_READ else Synchronous.NORMAL)
             with handle.turn():
                 handle.connection.execute("BEGIN IMMEDIATE")
                 try:
@@ -227,7 +236,7 @@ class Database:
                     with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
                         handle.connection.execute("ROLLBACK")
                     raise
-            if durable and self._syncs:
+            if self._syncs and durable is Durable.BEFORE_RETURN:
                 handle.sync()
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from adapters.stores.codecs import attempts_from, from_millis, to_millis
 from adapters.stores.rules import LOST_WORKER, check_page, check_target, expired_reason, expired_state
-from adapters.stores.sqlite.connection import Database
+from adapters.stores.sqlite.connection import Database, Durable
 from adapters.stores.sqlite.schema import statement
 from domain.errors import NotFound
 from domain.ids import ItemId, JobId, PortfolioId, item_id
@@ -135,15 +135,15 @@ class SqliteItems:
 
     def claim(self, job_id: JobId, seat: int, owner: str) -> Item | ClaimMiss:
         # A power cut that undoes it ends the worker, too; the worker's answer, stored later, brings it to the disk.
-        with self._database.write(durable=False) as db:
+        with self._database.write(Durable.LATER) as db:
             return _claim(db, job_id, seat, owner)
 
     def finish(self, finish: Finish) -> bool:
-        with self._database.write() as db:
+        with self._database.write(Durable.BEFORE_RETURN) as db:
             return _finish(db, finish)
 
     def finish_and_claim(self, finish: Finish, job_id: JobId, seat: int, owner: str) -> Folded:
-        with self._database.write() as db:
+        with self._database.write(Durable.BEFORE_RETURN) as db:
             return Folded(stored=_finish(db, finish), claimed=_claim(db, job_id, seat, owner))
 
     def fail_attempt(
@@ -173,7 +173,7 @@ class SqliteItems:
     def mark_sent(self, item_ids: Sequence[ItemId]) -> int:
         if not item_ids:
             return 0
-        with self._database.write(durable=False) as db:  # undone, they are published and marked once more
+        with self._database.write(Durable.LATER) as db:  # undone, they are published and marked once more
             return db.executemany(_MARK_SENT, ((item_id,) for item_id in item_ids)).rowcount
 
     # -- the steward
