@@ -174,6 +174,18 @@ def test_the_second_worker_is_held_against_twice_the_first_or_what_the_cores_all
     assert row.ok
 
 
+def test_what_others_took_of_the_cores_is_no_loss_by_the_second_worker() -> None:
+    """Two cores, 5 ms a portfolio: 400/s alone, 200/s where others took half. It works 200/s."""
+    turn: scale.Turns = {SINGLE: window(seconds=4.0), PAIR: window(seconds=5.0, others=5.0)}
+    rows = by_name(scale.rows_of_groups([turn]))
+
+    goal = rows["throughput, 2 worker processes ÷ ideal (twice one, or what the cores allow)"]
+    assert goal.value == pytest.approx(50.0)
+    assert not goal.ok
+    assert rows["the same of what others left of the cores"].value == pytest.approx(100.0)
+    assert rows["cores busy with something else meanwhile"].value == pytest.approx(50.0)
+
+
 # ------------------------------------------------------------------------------------------------ sampling
 
 

@@ -1,18 +1,21 @@
 """How one SQLite file is shared, and how it is lost."""
 
+import errno
+import fcntl
+import os
 import re
 import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from adapters.stores.sqlite import SqliteStore, items, jobs
-from adapters.stores.sqlite.connection import Database, Synchronous
+from adapters.stores.sqlite.connection import Database, Durable, Synchronous
 from adapters.stores.sqlite.schema import TABLES
 from domain.errors import StoreUnavailable
 
@@ -55,11 +58,116 @@ def test_a_file_is_in_wal_mode_and_as_durable_as_asked(path: Path, setting: str,
     database.close()
 
 
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[str]:
+    """What is brought to the disk: names relative to the database's folder. Its writers' lock is free meanwhile."""
+    names: list[str] = []
+
+    def watched(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def note(file: int) -> None:
+            with Path(f"{path}.lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            names.extend(
+                each.name
+                for each in (path.parent, *path.parent.iterdir())
+                if os.path.samestat(os.fstat(file), each.stat())
+            )
+            sync(file)
+
+        return note
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, watched(getattr(os, name)))
+    return names
+
+
+def created(path: Path, setting: str = "full") -> Database:
+    database = Database(path, synchronous=Synchronous(setting), timeout_seconds=1)
+    with database.write() as db:
+        db.execute("CREATE TABLE t (x INTEGER)")
+    return database
+
+
+def insert_as(database: Database, durable: Durable) -> int:
+    """How SQLite itself commits it."""
+    with database.write(durable) as db:
+        db.execute("INSERT INTO t VALUES (1)")
+        return int(db.execute("PRAGMA synchronous").fetchone()[0])
+
+
 def test_a_store_is_fully_durable_unless_told_otherwise(path: Path) -> None:
     store = SqliteStore(path)
     with store._database.read() as db:
         assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
     store.close()
+
+
+def test_a_write_that_is_durable_when_it_returns_is_synced_after_its_turn(
+    path: Path, synced: list[str]
+) -> None:
+    database = created(path)
+    assert insert_as(database, Durable.BEFORE_RETURN) == 1
+    assert synced == [path.parent.name, "store.db-wal"]  # the folder once: the log may be new in it
+    insert_as(database, Durable.BEFORE_RETURN)
+    assert synced[2:] == ["store.db-wal"]
+    database.close()
+
+
+def test_a_write_that_may_be_undone_waits_for_no_disk_and_is_seen_at_once(
+    path: Path, synced: list[str]
+) -> None:
+    database = created(path)
+    assert insert_as(database, Durable.LATER) == 1
+    assert synced == []
+    assert rows(database) == [1]
+    database.close()
+
+
+def test_all_other_writes_are_on_disk_before_anybody_reads_them_whatever_was_written_before(
+    path: Path,
+) -> None:
+    database = created(path)
+    insert_as(database, Durable.LATER)
+    with database.write() as db:
+        assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    database.close()
+
+
+@pytest.mark.parametrize(("setting", "number"), [("off", 0), ("normal", 1)])
+def test_nothing_is_synced_where_no_promise_asks_for_it(
+    path: Path, synced: list[str], setting: str, number: int
+) -> None:
+    database = created(path, setting)
+    assert insert_as(database, Durable.BEFORE_RETURN) == number
+    database.close()
+    assert synced == []
+
+
+def test_what_the_steward_publishes_is_on_disk_first(path: Path, synced: list[str]) -> None:
+    """Its writer committed and may still wait for the disk."""
+    store = SqliteStore(path)
+    store.prepare()
+    store.due_items(0)
+    assert synced[-1] == "store.db-wal"
+    store.close()
+
+
+def test_a_disk_that_fails_the_sync_is_unavailable_and_its_connection_is_dropped(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = created(path)
+
+    def failing(_file: int) -> None:
+        raise OSError(errno.EIO, "the disk has gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", failing)
+        with pytest.raises(StoreUnavailable, match="the disk has gone"):
+            insert_as(database, Durable.BEFORE_RETURN)
+        assert database._idle == []
+    insert(database, 2)
+    assert rows(database)[-1] == 2
+    database.close()
 
 
 def test_an_error_inside_a_transaction_leaves_no_trace(database: Database) -> None:

@@ -6,6 +6,11 @@ idle connections are closed before every fork, and each side opens its own after
 
 Writers queue at a lock file. SQLite's own busy handler polls, which starved one of two busy writers completely; the
 kernel's queue is fair, wakes at once, and lets go of a process that dies.
+
+SQLite syncs its log inside the commit, so a writer waits for the disk with the turn in hand. What workers write all
+the time does without (``Durable``): it is committed under ``synchronous=NORMAL``, which keeps log and order whole and
+may cost the log's end in a power cut, and where more is promised the log is synced after the turn. So the wait
+goes on beside the next writer, and one sync is for all commits before it (docs/decisions/0021-sync-after-the-turn.md).
 """
 
 import os
@@ -15,7 +20,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,11 +33,23 @@ SERVICE = "sqlite"
 
 
 class Synchronous(StrEnum):
-    """When a commit counts as done. FULL: on disk. NORMAL: a power cut may undo the last ones. OFF: no promise."""
+    """When a write counts as done. FULL: on disk. NORMAL: a power cut may undo the last ones. OFF: no promise."""
 
     FULL = "full"
     NORMAL = "normal"
     OFF = "off"
+
+
+class Durable(Enum):
+    """With FULL: when a write is on disk."""
+
+    BEFORE_READ = auto()  # nobody ever reads what a power cut could undo
+    BEFORE_RETURN = (
+        auto()
+    )  # others may read it a moment before; its writer learns that it is on disk by the return
+    LATER = (
+        auto()
+    )  # with the next write of another kind: it only matters with that one, or while the machine is up
 
 
 # SQLite's primary result codes that mean "the database cannot serve now". All others are mistakes in our code.
@@ -65,9 +82,12 @@ def unavailable(error: sqlite3.Error) -> StoreUnavailable | None:
 class _Handle:
     """A connection, and its own open lock file: two threads that shared one would not exclude each other."""
 
-    __slots__ = ("_lock_file", "connection")
+    __slots__ = ("_lock_file", "_log", "_path", "_synchronous", "connection")
 
     def __init__(self, path: Path, synchronous: Synchronous, timeout_seconds: float) -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self._log: int | None = None  # the write-ahead log, open to be synced
         self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             self.connection = _connect(path, synchronous, timeout_seconds)
@@ -98,10 +118,48 @@ class _Handle:
         finally:
             fcntl.flock(self._lock_file, fcntl.LOCK_UN)
 
+    def commits(self, synchronous: Synchronous) -> None:
+        """What SQLite does at the commits from now on."""
+        if synchronous is not self._synchronous:
+            self.connection.execute(f"PRAGMA synchronous = {synchronous}")
+            self._synchronous = synchronous
+
+    def sync(self) -> None:
+        """Bring every commit so far to the disk. After a transaction on this connection.
+
+        While the connection is open its log is neither replaced nor deleted. A log that another writer has begun anew
+        meanwhile is one that SQLite has synced, and copied to the synced database, before. Nobody locks the log, so
+        closing this descriptor drops no lock of SQLite's.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        if self._log is None:
+            _sync_folder(self._path.parent)  # SQLite does it at its own first sync of a log that it made
+            self._log = os.open(f"{self._path}-wal", os.O_RDWR | os.O_CLOEXEC)
+        _to_disk(self._log)
+
     def close(self) -> None:
         with suppress(sqlite3.Error):
             self.connection.close()
+        if self._log is not None:
+            os.close(self._log)
         os.close(self._lock_file)
+
+
+def _sync_folder(folder: Path) -> None:
+    entry = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(entry)
+    finally:
+        os.close(entry)
+
+
+def _to_disk(file: int) -> None:
+    if sys.platform in {"darwin", "win32"}:
+        os.fsync(file)
+    else:
+        os.fdatasync(file)  # the size, too, and not the times
 
 
 def _connect(path: Path, synchronous: Synchronous, timeout_seconds: float) -> sqlite3.Connection:
@@ -121,6 +179,8 @@ class Database:
     def __init__(self, path: Path, *, synchronous: Synchronous, timeout_seconds: float) -> None:
         self._path = path.absolute()
         self._synchronous = synchronous
+        # Without turns, on Windows, there is nothing to hand on: SQLite syncs each commit.
+        self._syncs = synchronous is Synchronous.FULL and sys.platform != "win32"
         self._timeout_seconds = timeout_seconds
         self._turn = threading.Condition()
         self._idle: list[_Handle] = []
@@ -143,31 +203,41 @@ class Database:
             raise StoreUnavailable(SERVICE, f"cannot make the folder of the file ({error})") from error
 
     @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self, *, on_disk: bool = False) -> Iterator[sqlite3.Connection]:
         """A connection for reading. Fetch all rows inside.
+
+        Args:
+            on_disk: with FULL, what was read is on disk when this returns, though its writer may still wait for it.
 
         Raises:
             StoreUnavailable: the file cannot be read.
         """
         with self._handle() as handle:
             yield handle.connection
+            if on_disk and self._syncs:
+                handle.sync()
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self, durable: Durable = Durable.BEFORE_READ) -> Iterator[sqlite3.Connection]:
         """A transaction that commits at the end, or leaves no trace.
 
         Raises:
-            StoreUnavailable: nothing was written, unless the disk failed in the very commit.
+            StoreUnavailable: nothing was written, unless the disk failed in or after the very commit.
         """
-        with self._handle() as handle, handle.turn():
-            handle.connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield handle.connection
-                handle.connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
-                    handle.connection.execute("ROLLBACK")
-                raise
+        with self._handle() as handle:
+            if self._syncs:
+                handle.commits(Synchronous.FULL if durable is Durable.BEFORE_READ else Synchronous.NORMAL)
+            with handle.turn():
+                handle.connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield handle.connection
+                    handle.connection.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
+                        handle.connection.execute("ROLLBACK")
+                    raise
+            if self._syncs and durable is Durable.BEFORE_RETURN:
+                handle.sync()
 
     def close(self) -> None:
         """Close what is idle. The next use opens again."""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from adapters.stores.codecs import attempts_from, from_millis, to_millis
 from adapters.stores.rules import LOST_WORKER, check_page, check_target, expired_reason, expired_state
-from adapters.stores.sqlite.connection import Database
+from adapters.stores.sqlite.connection import Database, Durable
 from adapters.stores.sqlite.schema import statement
 from domain.errors import NotFound
 from domain.ids import ItemId, JobId, PortfolioId, item_id
@@ -134,15 +134,16 @@ class SqliteItems:
     # -- workers
 
     def claim(self, job_id: JobId, seat: int, owner: str) -> Item | ClaimMiss:
-        with self._database.write() as db:
+        # A power cut that undoes it ends the worker, too; the worker's answer, stored later, brings it to the disk.
+        with self._database.write(Durable.LATER) as db:
             return _claim(db, job_id, seat, owner)
 
     def finish(self, finish: Finish) -> bool:
-        with self._database.write() as db:
+        with self._database.write(Durable.BEFORE_RETURN) as db:
             return _finish(db, finish)
 
     def finish_and_claim(self, finish: Finish, job_id: JobId, seat: int, owner: str) -> Folded:
-        with self._database.write() as db:
+        with self._database.write(Durable.BEFORE_RETURN) as db:
             return Folded(stored=_finish(db, finish), claimed=_claim(db, job_id, seat, owner))
 
     def fail_attempt(
@@ -172,7 +173,7 @@ class SqliteItems:
     def mark_sent(self, item_ids: Sequence[ItemId]) -> int:
         if not item_ids:
             return 0
-        with self._database.write() as db:
+        with self._database.write(Durable.LATER) as db:  # undone, they are published and marked once more
             return db.executemany(_MARK_SENT, ((item_id,) for item_id in item_ids)).rowcount
 
     # -- the steward
@@ -206,7 +207,8 @@ class SqliteItems:
         return Counter(JobId(row["job_id"]) for row in woken)
 
     def due_items(self, older_than_seconds: float, limit: int = 1000) -> Sequence[Item]:
-        with self._database.read() as db:
+        # To be published: not before it is on disk, however long its writer has been waiting for that.
+        with self._database.read(on_disk=True) as db:
             rows = db.execute(_DUE, {"age": round(older_than_seconds * 1000), "limit": limit}).fetchall()
         return [_item(row) for row in rows]
 
