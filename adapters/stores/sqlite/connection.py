@@ -43,13 +43,12 @@ class Synchronous(StrEnum):
 class Durable(Enum):
     """With FULL: when a write is on disk."""
 
-    BEFORE_READ = auto()  # nobody ever reads what a power cut could undo
-    BEFORE_RETURN = (
-        auto()
-    )  # others may read it a moment before; its writer learns that it is on disk by the return
-    LATER = (
-        auto()
-    )  # with the next write of another kind: it only matters with that one, or while the machine is up
+    # Nobody ever reads what a power cut could undo.
+    BEFORE_READ = auto()
+    # Others may read it a moment before; its writer learns that it is on disk by the return.
+    BEFORE_RETURN = auto()
+    # With the next write of another kind: it only matters with that one, or while the machine is up.
+    LATER = auto()
 
 
 # SQLite's primary result codes that mean "the database cannot serve now". All others are mistakes in our code.
