@@ -89,11 +89,11 @@ CHILD = """
 import os, signal, sys
 from worker.process import WorkerProcess
 from worker.stopping import InHand
-in_hand = InHand(lambda: print("closed", flush=True))
+in_hand = InHand(lambda: os.write(1, b"closed\\n"))
 in_hand.in_child()
 with in_hand.held():
     pass
-print("idle", flush=True)
+os.write(1, b"idle\\n")  # unbuffered: the signal may come before a print has returned
 signal.pause()
 """
 
