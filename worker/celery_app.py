@@ -1,5 +1,7 @@
 """The Celery application: built by a function, configured from settings, with this project's tasks and no others."""
 
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -13,6 +15,7 @@ from config.logging import configure_logging
 from config.settings import Settings
 from tasks.registry import START_SCHEDULED, register
 from worker import guarded_redis
+from worker.children import die_with_parent
 
 if TYPE_CHECKING:
     from tasks.run_token import Work
@@ -60,8 +63,12 @@ def _connect_signals(process: "WorkerProcess", settings: Settings) -> None:
         configure_logging(settings.log_level, settings.log_format)
         structlog.contextvars.clear_contextvars()
 
+    parent = os.getpid()
+
     def start_child(**_sender: object) -> None:
         start()
+        if os.getpid() != parent:  # a pool without processes sends this signal, too
+            _never_outlive(parent)
         process.in_hand.in_child()
 
     def stop(**_sender: object) -> None:
@@ -71,6 +78,16 @@ def _connect_signals(process: "WorkerProcess", settings: Settings) -> None:
     signals.worker_process_init.connect(start_child, weak=False)
     signals.worker_process_shutdown.connect(stop, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)
+
+
+def _never_outlive(parent: int) -> None:
+    """Killed, it cannot end its children, and idle ones would sleep for ever: each holds the others' pipes open.
+
+    What one of them has in hand comes back with its lease, as after any kill.
+    """
+    die_with_parent()
+    if os.getppid() != parent:  # it died before we had asked
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _beat_schedule(settings: Settings) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class Fire:
         return self._kill_part(self._chance.choice(WORKERS))
 
     def _kill_worker_parent(self) -> bool:
-        """Its children live on for a moment, without anybody who hears them."""
+        """Its children end with it, in whatever they are doing."""
         child = self._stack.child(self._chance.choice(WORKERS))
         return not child.ended and _signal(child.process.pid, signal.SIGKILL)
 

@@ -160,3 +160,17 @@ def test_everything_a_stack_started_is_gone_when_it_is_left(tmp_path: Path) -> N
         pool = eventually(lambda: children_of(parts[-1]), lambda pids: len(pids) >= 2, seconds=30)
 
     assert [pid for pid in (*parts, *pool) if alive(pid)] == []
+
+
+def test_children_do_not_outlive_a_worker_that_is_killed(tmp_path: Path) -> None:
+    """Each holds the others' pipes open, so that none would ever read the end of its own."""
+    with short_stack(tmp_path, portfolios=4, workers=1) as stack:
+        worker = stack.child("worker-1")
+        children = eventually(
+            lambda: children_of(worker.process.pid), lambda found: len(found) >= 2, seconds=30
+        )
+
+        os.kill(worker.process.pid, signal.SIGKILL)
+        worker.process.wait(10)
+
+        eventually(lambda: [pid for pid in children if alive(pid)], lambda left: not left, seconds=10)
