@@ -158,7 +158,11 @@ class Outgoing:
             log.warning("order_sets.still_due", items=[each.item_id for each in batch], error=str(error))
             return
         except Exception:
-            log.exception("order_sets.not_published", items=[each.item_id for each in batch])
+            log.exception(
+                "order_sets.not_published",
+                items=[each.item_id for each in batch],
+                advice="a bug: report it; nothing is lost, they stay due and the steward publishes them",
+            )
             return
         for published in batch:
             self._marks.add(published.item_id)

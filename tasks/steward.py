@@ -192,7 +192,12 @@ class Steward:
         except Unavailable:
             raise
         except Exception:
-            log.exception("job.not_tended", job=job.job_id, state=job.state)
+            log.exception(
+                "job.not_tended",
+                job=job.job_id,
+                state=job.state,
+                advice="a bug, tried again every round: report it; `trimtab cancel` ends the job",
+            )
 
     def _past_deadline(self, job: Job, now: datetime) -> bool:
         if job.deadline is None or now < job.deadline or job.state in {JobState.STOPPING, JobState.REOPENING}:

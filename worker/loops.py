@@ -81,7 +81,11 @@ def run_steward(
             except Exception:
                 # One thing it cannot do must not keep it from everything else, nor end it: nobody else heals.
                 wait = min(wait * 2, STORE_OUT_WAIT_MAX_SECONDS)
-                log.exception("steward.tick_failed", again_in_seconds=wait)
+                log.exception(
+                    "steward.tick_failed",
+                    again_in_seconds=wait,
+                    advice="a bug: report it; what the round still had to do waits for the next one",
+                )
 
 
 class _Openings(Executor):
