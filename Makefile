@@ -46,8 +46,8 @@ bench: .venv/runtime.stamp ## measure this machine into build/bench.json; fails 
 	@$(BIN)/trimtab bench $(WHAT) --json build/bench.json $(ARGS)
 
 lock: ## resolve requirements/*.txt anew (needs uv); the files hold hashes and no address
-	uv pip compile pyproject.toml --universal --generate-hashes --no-header --extra embedded --group build -o requirements/runtime.txt
-	uv pip compile pyproject.toml --universal --generate-hashes --no-header --extra embedded --extra plot --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	uv pip compile pyproject.toml --universal --generate-hashes --no-header --extra embedded --extra tracing --group build -o requirements/runtime.txt
+	uv pip compile pyproject.toml --universal --generate-hashes --no-header --extra embedded --extra plot --extra tracing --group dev -c requirements/runtime.txt -o requirements/dev.txt
 
 clean: ## remove what building and testing left
 	rm -rf .venv build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
