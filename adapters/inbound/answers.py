@@ -18,6 +18,7 @@ from domain.item import FINAL_STATES, Attempt, Item, ItemState, Out
 from domain.job import Job, JobState
 from domain.model import InvestmentModel
 from domain.money import plain
+from domain.policy import Policy
 from domain.ports import ModelCounts
 from tasks.broker_outage import why_it_waits
 from tasks.rebalances import version_of
@@ -385,13 +386,48 @@ class ModelPositionAnswer(Answer):
     high_drift: DecimalText
 
 
+class GroupAnswer(Answer):
+    name: str
+    security_ids: list[str]
+    min: DecimalText
+    max: DecimalText
+
+
 class PolicyAnswer(Answer):
+    """Every key, also where nothing is asked: then it stands at its default."""
+
     cash_floor: DecimalText
     cash_floor_amount: DecimalText
+    raise_cash: DecimalText
+    run_type: str
+    bounds: str
+    on_infeasible: str
+    lot_size: int
+    lot_sizes: dict[str, int]
+    min_trade: DecimalText
+    max_orders: int | None
+    max_turnover: DecimalText | None
+    cost_rate: DecimalText
+    cost_per_order: DecimalText
+    no_buy: list[str]
+    no_sell: list[str]
+    no_trade: list[str]
+    groups: list[GroupAnswer]
     missing_price: str
     fractional_holding: str
     short_holding: str
     negative_cash: str
+
+
+def policy_answer(policy: Policy) -> PolicyAnswer:
+    told = {name: getattr(policy, name) for name in PolicyAnswer.model_fields}
+    told |= {name: list(told[name]) for name in ("no_buy", "no_sell", "no_trade")}
+    told["lot_sizes"] = {lot.security_id: lot.size for lot in policy.lot_sizes}
+    told["groups"] = [
+        GroupAnswer(name=each.name, security_ids=list(each.security_ids), min=each.min, max=each.max)
+        for each in policy.groups
+    ]
+    return PolicyAnswer(**told)
 
 
 class ModelAnswer(Answer):
@@ -432,14 +468,7 @@ def model_answer(model: InvestmentModel) -> ModelAnswer:
             for position in model.positions
         ],
         portfolios=list(model.portfolios),
-        policy=PolicyAnswer(
-            cash_floor=model.policy.cash_floor,
-            cash_floor_amount=model.policy.cash_floor_amount,
-            missing_price=model.policy.missing_price,
-            fractional_holding=model.policy.fractional_holding,
-            short_holding=model.policy.short_holding,
-            negative_cash=model.policy.negative_cash,
-        ),
+        policy=policy_answer(model.policy),
         version=model.version,
         last_rebalance_date=model.last_rebalance_date,
     )

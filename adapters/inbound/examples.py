@@ -149,6 +149,23 @@ MODEL: Final[Document] = {
     "policy": {
         "cash_floor": "0.02",
         "cash_floor_amount": "0",
+        "raise_cash": "0",
+        "run_type": "to_target",
+        "bounds": "absolute",
+        "on_infeasible": "report",
+        "lot_size": 1,
+        "lot_sizes": {},
+        "min_trade": "100.00",
+        "max_orders": None,
+        "max_turnover": "0.15",
+        "cost_rate": "0.001",
+        "cost_per_order": "4.95",
+        "no_buy": [],
+        "no_sell": ["STOCK0000000000000000003"],
+        "no_trade": [],
+        "groups": [
+            {"name": "Energy", "security_ids": ["STOCK0000000000000000001"], "min": "0", "max": "0.30"}
+        ],
         "missing_price": "reject",
         "fractional_holding": "reject",
         "short_holding": "reject",

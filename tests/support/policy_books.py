@@ -253,7 +253,11 @@ def draw(features: Sequence[str], rng: random.Random) -> Book:
     relative = changes.get("bounds") is Bounds.RELATIVE
     value = book.cash + sum((book.worth(number) for number in book.held), start=Decimal(0))
     weights = {
-        number: (target, *(_bound(book, number, value, relative=relative) for _ in range(2)))
+        number: (
+            target,
+            _bound(book, number, value, relative=relative),
+            _bound(book, number, value, relative=relative),
+        )
         for number, target in book.targets.items()
     }
     return Book(
