@@ -207,14 +207,14 @@ class Contradictions:
             return Contradiction(
                 rule="raise_cash", message=f"{_money(policy.raise_cash)} is to be raised, {why_not}"
             )
+        if cash < 0:
+            return Contradiction(
+                rule="negative_cash", message=f"cash is overdrawn by {_money(cash.copy_negate())}, {why_not}"
+            )
         if cash < policy.cash_floor_amount:
             return Contradiction(
                 rule="cash_floor_amount",
                 message=f"cash of {_money(cash)} is below the floor of {_money(policy.cash_floor_amount)}, {why_not}",
-            )
-        if cash < 0:
-            return Contradiction(
-                rule="negative_cash", message=f"cash is overdrawn by {_money(cash.copy_negate())}, {why_not}"
             )
         return None
 

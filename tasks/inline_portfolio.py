@@ -57,7 +57,13 @@ def encode_sent(portfolio_id: PortfolioId, portfolio: Portfolio | None, policy: 
         return None
     inline = _Inline(portfolio_id, None, [], None) if portfolio is None else _inline(portfolio)
     if policy:
-        inline = _WithPolicy(*msgspec.structs.astuple(inline), policy=msgspec.Raw(policy))
+        inline = _WithPolicy(
+            inline.portfolio_id,
+            inline.cash,
+            inline.positions,
+            inline.stated_market_value,
+            msgspec.Raw(policy),
+        )
     return msgspec.json.encode(inline)
 
 

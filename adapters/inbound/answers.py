@@ -4,7 +4,7 @@ Decimals are strings, moments are UTC, and a field that has no value is null rat
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -428,6 +428,14 @@ def policy_answer(policy: Policy) -> PolicyAnswer:
         for each in policy.groups
     ]
     return PolicyAnswer(**told)
+
+
+def asked_of(policy: PolicyAnswer) -> Iterator[tuple[str, str]]:
+    """Key and value of what is asked at all, for people."""
+    told, nothing = policy.model_dump(mode="json"), policy_answer(Policy()).model_dump(mode="json")
+    for name, value in told.items():
+        if value != nothing[name]:
+            yield name, value if isinstance(value, str) else json.dumps(value)
 
 
 class ModelAnswer(Answer):

@@ -329,9 +329,13 @@ class PolicyPayload(Payload):
         asked: dict[str, Any] = msgspec.to_builtins(self.changes(), builtin_types=(Decimal,))
         return asked
 
-    def policy(self) -> Policy:
-        """Raises Invalid: a rule of policies is broken."""
-        return Policy().with_changes(self.changes())
+    def over(self, policy: Policy, at: str = "policy") -> Policy:
+        """``policy`` with these keys set. Raises Invalid: a rule of policies is broken; told under ``at``."""
+        try:
+            return policy.with_changes(self.changes())
+        except Invalid as fault:
+            details = tuple({**each, "field": f"{at}.{each['field']}"} for each in fault.details)
+            raise Invalid(f"{at}: {fault}", code=fault.code, details=details) from None
 
 
 class PositionPayload(Payload):
@@ -539,7 +543,7 @@ class _ModelBody(Payload):
             name=self.name,
             positions=tuple(position.position() for position in self.positions),
             portfolios=tuple(PortfolioId(portfolio_id) for portfolio_id in self.portfolios),
-            policy=self.policy.policy(),
+            policy=self.policy.over(Policy()),
             version=version,
             last_rebalance_date=last_rebalance_date,
         ).without_zero_targets()
@@ -795,9 +799,9 @@ def parse_solve(body: bytes, *, max_bytes: int) -> SolveDocument:
     """Raises Invalid: the shape or a rule of models is broken."""
     payload = _validated(SolvePayload, load(body, max_bytes=max_bytes), "document")
     portfolio = payload.portfolio.portfolio()
-    policy = payload.policy.policy()
+    policy = payload.policy.over(Policy())
     if payload.portfolio.policy is not None:
-        policy = policy.with_changes(payload.portfolio.policy.changes())
+        policy = payload.portfolio.policy.over(policy, "portfolio.policy")
     model = InvestmentModel(
         model_id=ModelId("solve"),
         name="solve",
