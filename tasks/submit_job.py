@@ -14,11 +14,11 @@ from domain.errors import Busy, Invalid, KeyReused, NotFound
 from domain.ids import JobId, ModelId, PortfolioId, SecurityId
 from domain.job import Job
 from domain.model import InvestmentModel
-from domain.policy import Policy
 from domain.portfolio import Portfolio
 from domain.ports import Member
 from tasks.deadline import deadline_of
 from tasks.inline_portfolio import encode_policy, encode_sent
+from tasks.policies import with_keys
 from tasks.services import Rules, Services
 
 CONTRADICTION = "contradiction"
@@ -112,7 +112,7 @@ def _job(command: SubmitJob, model: InvestmentModel, members_sha256: str, n: int
         key=command.key,
         request_sha256=command.request_sha256,
         model=replace(model, portfolios=()),
-        policy=_policy(model.policy, command.policy or {}, "policy"),
+        policy=with_keys(model.policy, command.policy or {}, "policy"),
         parallelism=_parallelism(command.parallelism, services.rules),
         n=n,
         members_sha256=members_sha256,
@@ -186,7 +186,7 @@ def _contradictions(
     command: SubmitJob, ids: Sequence[PortfolioId], model: InvestmentModel
 ) -> Iterator[Mapping[str, str]]:
     """Of each policy that is there, told once; of each portfolio that came with the request."""
-    policy = _policy(model.policy, command.policy or {}, "policy")
+    policy = with_keys(model.policy, command.policy or {}, "policy")
     known = {b"": Contradictions(model.positions, policy)}
     if len(command.portfolio_policies) < len(ids):
         yield from _told(known[b""].of_every_portfolio, "policy")
@@ -197,7 +197,7 @@ def _contradictions(
         changes = command.portfolio_policies.get(portfolio_id, {})
         key = encode_policy(changes) if changes else b""
         if key not in known:
-            known[key] = Contradictions(model.positions, _policy(policy, changes, place))
+            known[key] = Contradictions(model.positions, with_keys(policy, changes, place))
             yield from _told(known[key].of_every_portfolio, place)
         if portfolio is not None and not known[key].of_every_portfolio:
             yield from _told(known[key].of(portfolio), place)
@@ -217,15 +217,6 @@ def _places(
 
 def _told(contradictions: Iterable[Contradiction], place: str) -> Iterator[Mapping[str, str]]:
     return ({"field": f"{place}.{each.rule}", "message": each.message} for each in contradictions)
-
-
-def _policy(policy: Policy, changes: Mapping[str, Any], at: str) -> Policy:
-    """``policy`` with these keys set; whatever is wrong with them is told under ``at``."""
-    try:
-        return policy.with_changes(changes)
-    except Invalid as fault:
-        details = tuple({**each, "field": f"{at}.{each['field']}"} for each in fault.details)
-        raise Invalid(f"{at}: {fault}", code=fault.code, details=details) from None
 
 
 def _require_room(job: Job, services: Services) -> None:

@@ -182,6 +182,58 @@ MODELS: Final[Document] = {
     "next_offset": None,
 }
 
+_NOTHING_DONE: Final[Document] = {
+    "portfolio_id": "PORTFOLIO-0001",
+    "scenario": "do_nothing",
+    "outcome": "do_nothing",
+    "reason": None,
+    "market_value": "11337.00",
+    "cash_before": "5200.00",
+    "cash_after": "5200.00",
+    "drift_before": "5570.15",
+    "drift_after": "5570.15",
+    "turnover": "0",
+    "cost": "0",
+    "orders": 0,
+    "proof": None,
+    "conflicts": [],
+}
+_DONE: Final[Document] = {
+    **_NOTHING_DONE,
+    "scenario": "policy",
+    "outcome": "traded",
+    "reason": "rebalanced",
+    "cash_after": "5690.96",
+    "drift_after": "160.91",
+    "turnover": "490.96",
+    "orders": 1,
+    "proof": _PROOF,
+}
+WHAT_IF: Final[Document] = {
+    "rows": [_NOTHING_DONE, _DONE],
+    "frontier": {
+        "portfolio_id": "PORTFOLIO-0001",
+        "spent": "turnover",
+        "drift_before": "5570.15",
+        "market_value": "11337.00",
+        "points": [
+            {
+                "max_turnover": None,
+                "spent": "490.96",
+                "drift": "160.91",
+                "turnover": "490.96",
+                "cost": "0",
+                "orders": 1,
+                "cash_after": "5690.96",
+                "gap": "0.00",
+            }
+        ],
+        "dominated": 0,
+        "infeasible": 1,
+        "unfinished": 0,
+    },
+}
+
 LIVE: Final[Document] = {"status": "alive"}
 READY: Final[Document] = {"status": "ready"}
 HEALTH: Final[Document] = {

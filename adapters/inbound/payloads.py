@@ -62,8 +62,12 @@ from domain.policy import (
     ShortHolding,
 )
 from domain.portfolio import Portfolio, Position
+from tasks.compare import AS_ASKED, DO_NOTHING, Scenario
+from tasks.policies import with_keys
 from tasks.retry_job import RetryJob
 from tasks.submit_job import SubmitJob
+from tasks.what_if import MAX_POINTS, MAX_SCENARIOS, MIN_POINTS, FrontierAsked, WhatIf
+from tasks.what_if import MAX_PORTFOLIOS as MAX_COMPARED_PORTFOLIOS
 
 REQUEST_SCHEMA: Final = "trimtab.rebalance-request.v1"
 
@@ -331,11 +335,7 @@ class PolicyPayload(Payload):
 
     def over(self, policy: Policy, at: str = "policy") -> Policy:
         """``policy`` with these keys set. Raises Invalid: a rule of policies is broken; told under ``at``."""
-        try:
-            return policy.with_changes(self.changes())
-        except Invalid as fault:
-            details = tuple({**each, "field": f"{at}.{each['field']}"} for each in fault.details)
-            raise Invalid(f"{at}: {fault}", code=fault.code, details=details) from None
+        return with_keys(policy, self.changes(), at)
 
 
 class PositionPayload(Payload):
@@ -660,6 +660,94 @@ class SolvePayload(Payload):
     policy: PolicyPayload = Field(default_factory=PolicyPayload)
 
 
+class ScenarioPayload(Payload):
+    name: str = Field(
+        min_length=1,
+        max_length=MAX_GROUP_NAME,
+        description="Not do_nothing and not policy: those two are always there.",
+    )
+    policy: PolicyPayload = Field(default_factory=PolicyPayload, description="Key by key over the policy.")
+
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, name: str) -> str:
+        if not (name.strip() and name.isprintable()) or name in {DO_NOTHING, AS_ASKED}:
+            raise _fault(f"must be printable, and neither {DO_NOTHING} nor {AS_ASKED}")
+        return name
+
+
+class FrontierPayload(Payload):
+    portfolio_id: PortfolioIdText
+    points: Annotated[int, Field(ge=MIN_POINTS, le=MAX_POINTS)] = Field(
+        default=11, description="Limits on turnover that are tried."
+    )
+
+
+class WhatIfRequest(Payload):
+    """Scenarios side by side: nothing is stored, nothing published."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model_id": "growth-60",
+                    "portfolio_ids": ["PORTFOLIO-0001"],
+                    "scenarios": [
+                        {"name": "in the bands", "policy": {"run_type": "to_band"}},
+                        {"name": "few orders", "policy": {"max_orders": 5}},
+                    ],
+                    "frontier": {"portfolio_id": "PORTFOLIO-0001", "points": 11},
+                }
+            ]
+        }
+    )
+
+    model_id: ModelIdText | None = None
+    model: SolveModelPayload | None = None
+    portfolio_ids: list[PortfolioIdText] | None = Field(
+        default=None, min_length=1, max_length=MAX_COMPARED_PORTFOLIOS
+    )
+    portfolios: list[PortfolioPayload] | None = Field(
+        default=None, min_length=1, max_length=MAX_COMPARED_PORTFOLIOS
+    )
+    prices: Prices | None = Field(default=None, description="Prices by security id, instead of fetched ones.")
+    policy: PolicyPayload = Field(
+        default_factory=PolicyPayload, description="Over the model's own, key by key."
+    )
+    scenarios: list[ScenarioPayload] = Field(default_factory=list, max_length=MAX_SCENARIOS)
+    frontier: FrontierPayload | None = Field(
+        default=None, description="The least drift of one portfolio for every amount of trading."
+    )
+
+    @field_validator("portfolio_ids")
+    @classmethod
+    def _ids_once(cls, portfolio_ids: list[str] | None) -> list[str] | None:
+        _once(portfolio_ids or (), "portfolio")
+        return portfolio_ids
+
+    @field_validator("portfolios")
+    @classmethod
+    def _portfolios_once(cls, portfolios: list[PortfolioPayload] | None) -> list[PortfolioPayload] | None:
+        _once([portfolio.portfolio_id for portfolio in portfolios or ()], "portfolio")
+        if any(portfolio.policy is not None for portfolio in portfolios or ()):
+            raise _fault("a comparison has one policy and its scenarios: none for a portfolio")
+        return portfolios
+
+    @field_validator("scenarios")
+    @classmethod
+    def _scenarios_once(cls, scenarios: list[ScenarioPayload]) -> list[ScenarioPayload]:
+        _once([scenario.name for scenario in scenarios], "scenario")
+        return scenarios
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if (self.model_id is None) == (self.model is None):
+            raise _fault("give model_id or model")
+        if (self.portfolio_ids is None) == (self.portfolios is None):
+            raise _fault("give portfolio_ids or portfolios")
+        return self
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolveDocument:
     """What ``trimtab solve`` reads, in the domain's words."""
@@ -802,13 +890,7 @@ def parse_solve(body: bytes, *, max_bytes: int) -> SolveDocument:
     policy = payload.policy.over(Policy())
     if payload.portfolio.policy is not None:
         policy = payload.portfolio.policy.over(policy, "portfolio.policy")
-    model = InvestmentModel(
-        model_id=ModelId("solve"),
-        name="solve",
-        positions=tuple(position.position() for position in payload.model.positions),
-        portfolios=(portfolio.portfolio_id,),
-        policy=policy,
-    )
+    model = _unnamed(payload.model, (portfolio.portfolio_id,), policy)
     model.require_targets()
     return SolveDocument(
         portfolio=portfolio,
@@ -818,9 +900,40 @@ def parse_solve(body: bytes, *, max_bytes: int) -> SolveDocument:
     )
 
 
+def parse_what_if(body: bytes, *, max_bytes: int) -> WhatIf:
+    """Raises Invalid: the shape or a rule of models is broken."""
+    request = _validated(WhatIfRequest, load(body, max_bytes=max_bytes), "what-if")
+    asked = request.frontier
+    return WhatIf(
+        model_id=None if request.model_id is None else ModelId(request.model_id),
+        model=None if request.model is None else _unnamed(request.model, (), Policy()),
+        portfolio_ids=_ids(request.portfolio_ids) or (),
+        portfolios=_portfolios(request.portfolios) or (),
+        prices=_prices(request.prices),
+        policy=request.policy.changes(),
+        scenarios=tuple(Scenario(name=each.name, policy=each.policy.changes()) for each in request.scenarios),
+        frontier=None
+        if asked is None
+        else FrontierAsked(portfolio_id=PortfolioId(asked.portfolio_id), points=asked.points),
+    )
+
+
 # ------------------------------------------------------------------------------------------------ parts
 
 _PayloadT = TypeVar("_PayloadT", bound=Payload)
+
+
+def _unnamed(
+    payload: SolveModelPayload, portfolios: tuple[PortfolioId, ...], policy: Policy
+) -> InvestmentModel:
+    """A model that is sent along, not stored."""
+    return InvestmentModel(
+        model_id=ModelId("solve"),
+        name="solve",
+        positions=tuple(position.position() for position in payload.positions),
+        portfolios=portfolios,
+        policy=policy,
+    )
 
 
 def _with(document: object, **of_path: object) -> RebalanceRequest:

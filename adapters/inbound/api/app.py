@@ -17,6 +17,7 @@ from adapters.inbound.api.options import ApiOptions
 from adapters.inbound.api.origins import Origins
 from adapters.inbound.api.rebalances import rebalances_router, starts_router
 from adapters.inbound.api.results import results_router
+from adapters.inbound.api.what_if import what_if_router
 from adapters.inbound.payloads import (
     ModelCreate,
     ModelRebalance,
@@ -29,6 +30,7 @@ from adapters.inbound.payloads import (
     PositionUpdate,
     RebalanceRequest,
     RetryRequest,
+    WhatIfRequest,
 )
 from tasks.services import Services
 
@@ -45,6 +47,7 @@ _READ_AS_BYTES = (
     PositionCreate,
     PositionUpdate,
     PortfoliosRequest,
+    WhatIfRequest,
 )
 
 
@@ -71,6 +74,7 @@ def create_app(services: Services, options: ApiOptions) -> FastAPI:
         job_changes_router(services, options, access),
         rebalances_router(services, options, access),
         starts_router(services, options, access),
+        what_if_router(services, options, access),
         models_router(services, options, access),
         model_parts_router(services, options, access),
         health_router(services, options, errors, access),
