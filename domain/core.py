@@ -23,6 +23,7 @@ from domain.lagrangian import Priced
 from domain.problem import IntArray, int_type
 
 MAX_PARTS = 20_000
+_LIKELY = 2_000
 _MAX_CHOICES = 6_000
 _INT64_SAFE = 2**60
 _SHIFTS = (12, 9, 6, 4, 3, 2, 1, 0)
@@ -116,9 +117,12 @@ def listed(losses: Losses, known: int | None, *, max_parts: int = MAX_PARTS) -> 
         budget = top >> shift
         if known is not None:
             budget = min(budget, known - 1 - priced.bound)
-        found = _Listing(losses, budget, known, max_parts).run()
+        listing = _Listing(losses, budget, known, max_parts)
+        found = listing.run()
         if found is None:
-            return Listed(quantity=best, bound=bound, complete=False)
+            likely = listing.run(only_likely=True)
+            quantity = best if likely is None or likely.quantity is None else likely.quantity
+            return Listed(quantity=quantity, bound=bound, complete=False)
         if found.quantity is not None:
             best = found.quantity
             known = priced.extended.value(best)
@@ -163,8 +167,11 @@ class _Listing:
         self._known = known
         self._max_parts = max_parts
 
-    def run(self) -> _Found | None:
-        """The best answer within the budget that is below ``known``; None: too many parts."""
+    def run(self, *, only_likely: bool = False) -> _Found | None:
+        """The best answer within the budget that is below ``known``; None: too many parts.
+
+        ``only_likely``: where there are too many, those that have lost least go on, and nothing is proved.
+        """
         choices = self._losses.within(self._budget)
         if sum(map(_count, choices)) > _MAX_CHOICES:
             return None
@@ -172,9 +179,9 @@ class _Listing:
             return _Found(None)
         table = _Table.of(self._losses, [list(each) for each in choices])
         # What moves the rows most comes first: after that, a part of an answer can be judged by what its rows lack.
-        return self._grown(table, table.by_reach())
+        return self._grown(table, table.by_reach(), only_likely=only_likely)
 
-    def _grown(self, table: "_Table", order: Sequence[int]) -> _Found | None:
+    def _grown(self, table: "_Table", order: Sequence[int], *, only_likely: bool) -> _Found | None:
         rows, dtype = len(table.most), table.most.dtype
         loss, worth = np.zeros(1, dtype=dtype), np.zeros(1, dtype=dtype)
         # Of each row, what is left of its limit once every security to come adds the least that it can.
@@ -185,7 +192,7 @@ class _Listing:
         layers: list[_Layer] = []
         for place in order:
             added, count = table.loads[place], len(table.options[place])
-            if len(loss) * count > 4 * self._max_parts:
+            if len(loss) * count > 4 * self._max_parts and not only_likely:
                 return None
             least = added.min(axis=1)
             spare = spare - (added.max(axis=1) - least)
@@ -202,8 +209,10 @@ class _Listing:
                 used = -new_room[0][kept] if rows else new_worth[kept]
                 kept = kept[_undominated(used, new_worth[kept])]
             else:
-                unused = table.unused(new_room[:, kept], spare)
-                kept = kept[new_loss[kept] + unused <= self._budget]
+                lost = new_loss[kept] + table.unused(new_room[:, kept], spare)
+                kept, lost = kept[lost <= self._budget], lost[lost <= self._budget]
+                if only_likely and len(kept) > _LIKELY:
+                    kept = kept[np.argsort(lost, kind="stable")[:_LIKELY]]
             if not len(kept):
                 return _Found(None)
             if len(kept) > self._max_parts:

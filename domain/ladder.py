@@ -131,7 +131,8 @@ class _Search:
     def run(self, solver: Solver) -> Best | NoAnswer:
         extended = self._extended
         self._offer(extended.held, LAGRANGIAN)
-        prices = self._priced()
+        prices = priced(self._board, None if self._best is None else self._best.objective)
+        self._search_from(prices)
         losses = Losses(prices)
         found = listed(losses, None if self._best is None else self._best.objective)
         if found.quantity is not None:
@@ -153,19 +154,8 @@ class _Search:
         self._best = replace(_exact(quantity, value, value, method), solver=solver)
         return True
 
-    def _priced(self) -> Priced:
-        """Multipliers, and answers from there; better ones once an answer is known."""
-        board = self._board
-        prices = priced(board, None if self._best is None else self._best.objective)
-        self._search_from(prices)
-        if self._best is not None and len(board.most) > 1:
-            again = priced(board, self._best.objective)
-            if again.bound > prices.bound:
-                prices = again
-                self._search_from(prices)
-        return prices
-
     def _search_from(self, prices: Priced) -> None:
+        """Answers near the multipliers, and near the best one known."""
         board = self._board
         starts = [chosen_at(board, prices)]
         if self._best is not None:
