@@ -61,10 +61,10 @@ def test_doing_nothing_the_policy_and_each_scenario_stand_side_by_side() -> None
     )
     assert list(told) == [DO_NOTHING, AS_ASKED, "costly", "still"]
     nothing, asked, costly, still = told.values()
-    assert (nothing.outcome, nothing.orders, nothing.turnover, nothing.cost) == (DO_NOTHING, 0, 0, 0)
+    assert (nothing.outcome, nothing.orders, nothing.turnover, nothing.cost) == (DO_NOTHING, 0, D(0), D(0))
     assert nothing.drift_after == nothing.drift_before == asked.drift_before == D("5570.15")
     assert nothing.cash_after == nothing.cash_before == 5200
-    assert (asked.outcome, asked.orders, asked.cost, asked.drift_after) == ("traded", 2, 0, D("160.91"))
+    assert (asked.outcome, asked.orders, asked.cost, asked.drift_after) == ("traded", 2, D(0), D("160.91"))
     assert asked.turnover == D("5454.16")
     assert asked.cash_after == D("727.76")
     assert costly.turnover is not None
@@ -80,7 +80,7 @@ def test_a_scenario_stands_over_the_policy_key_by_key() -> None:
         Scenario(name="one order", policy={"max_orders": 1}),
     )
     assert told[AS_ASKED].orders == 0
-    assert (told["one order"].orders, told["one order"].cost) == (1, 7)
+    assert (told["one order"].orders, told["one order"].cost) == (1, D(7))
 
 
 def test_a_portfolio_that_is_rejected_is_told_so_in_every_row() -> None:

@@ -177,17 +177,17 @@ def test_one_comparison_at_a_time_and_its_place_is_free_again(world: World) -> N
 
     class AskingAccounting:
         def portfolio(self, portfolio_id: str) -> Any:
-            told.append(client.post(WHAT_IF, json=document()).status_code)
+            told.append(front.post(WHAT_IF, json=document()).status_code)
             return world.upstreams.book.get(portfolio_id)  # type: ignore[call-overload]  # an id is a text
 
     services = replace(world.services, solver=Asking(), accounting=AskingAccounting())
-    with TestClient(create_app(services, ApiOptions(version="9.9.9"))) as client:
-        first = client.post(WHAT_IF, json={"model_id": "MODEL1", "portfolio_ids": [builders.portfolio_id(1)]})
+    with TestClient(create_app(services, ApiOptions(version="9.9.9"))) as front:
+        first = front.post(WHAT_IF, json={"model_id": "MODEL1", "portfolio_ids": [builders.portfolio_id(1)]})
         assert (first.status_code, told) == (200, [429])
-        assert client.post(WHAT_IF, json=document()).status_code == 200
-        busy = client.post(WHAT_IF, json={"model_id": "MODEL1", "portfolio_ids": ["stranger"]})
+        assert front.post(WHAT_IF, json=document()).status_code == 200
+        busy = front.post(WHAT_IF, json={"model_id": "MODEL1", "portfolio_ids": ["stranger"]})
         assert busy.status_code == 404
-        assert client.post(WHAT_IF, json=document()).status_code == 200  # an error gives its place back, too
+        assert front.post(WHAT_IF, json=document()).status_code == 200  # an error gives its place back, too
 
 
 # ------------------------------------------------------------------------------------------------ from the command line
