@@ -11,7 +11,7 @@ import pytest
 from adapters.solver.cvxpy_solver import CvxpySolver
 from domain.answer import Outcome, Proof, Rebalance
 from domain.errors import SolverFailed, SolverTimeout
-from tests.fuzz import judge as judge_module
+from domain.rebalance import rebalance
 from tests.fuzz.__main__ import main
 from tests.fuzz.judge import BAD, DIFFERENCE, EXCEPTION, TIMEOUT, TRIED, UNEXPLAINED, VIOLATION, judge
 from tests.support.fuzz_books import FuzzCase, fuzz_case
@@ -81,7 +81,10 @@ def _traded(solver: CvxpySolver) -> FuzzCase:
     for number in range(200):
         case = fuzz_case(1, number)
         found = [each.what for each in judge(case, solver)]
-        answer = judge_module._solved(case.book, case.book.policy, solver)
+        book = case.book
+        answer = rebalance(
+            book.portfolio.portfolio_id, book.portfolio, book.model, book.prices, book.policy, solver
+        )
         if case.tiny and found[:1] == ["traded"] and TRIED in found and len(answer.orders) > 1:
             return case
     raise AssertionError("no such case")
@@ -95,8 +98,7 @@ def test_what_is_wrong_is_seen(
     what: str,
 ) -> None:
     case = _traded(solver)
-    real = judge_module.rebalance
-    monkeypatch.setattr(judge_module, "rebalance", lambda *given: spoil(real(*given)))
+    monkeypatch.setattr("tests.fuzz.judge.rebalance", lambda *given: spoil(rebalance(*given)))
     assert what in {each.what for each in judge(case, solver)}
 
 
@@ -110,7 +112,7 @@ def test_an_exception_is_counted_and_does_not_end_the_run(
     def fail(*_: object) -> Any:
         raise error
 
-    monkeypatch.setattr(judge_module, "rebalance", fail)
+    monkeypatch.setattr("tests.fuzz.judge.rebalance", fail)
     assert [each.what for each in judge(fuzz_case(1, 0), solver)] == [what]
 
 
@@ -123,7 +125,7 @@ def test_the_command_counts_and_its_status_says_whether_anything_is_wrong(
     def fail(*_: object) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(judge_module, "rebalance", fail)
+    monkeypatch.setattr("tests.fuzz.judge.rebalance", fail)
     assert main(["--count", "2", "--first", "40"]) == 1
     told = capsys.readouterr().out
     assert "--seed 1 --first 40 --count 1: uncaught exception" in told
