@@ -17,6 +17,7 @@ from domain.job import ALL_FAILED, Inputs, Job, JobState, Retry
 from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
 from domain.problem import Problem, SolverAnswer
+from domain.program import Program, ProgramAnswer
 
 
 class Clock(Protocol):
@@ -80,6 +81,20 @@ class Solver(Protocol):
         Raises:
             SolverTimeout: the time limit passed without an incumbent.
             SolverFailed: any other end without an answer or a proof that there is none.
+        """
+
+    def solve_program(
+        self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
+    ) -> ProgramAnswer:
+        """Any program, in floating point: the caller verifies the answer exactly and believes no status.
+
+        Args:
+            program: bounded columns only.
+            start: values by column to begin from, allowed by the program.
+            time_limit: seconds; None: the solver's own limit.
+
+        Raises:
+            SolverFailed: any other end than an answer, the time limit or the claim that there is none.
         """
 
 

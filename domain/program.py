@@ -52,8 +52,13 @@ class Row:
 
 @dataclass(slots=True, kw_only=True)
 class Program:
-    """Columns are added first, rows then; read-only by agreement once it is solved."""
+    """Columns are added first, rows then; read-only by agreement once it is solved.
 
+    ``unit`` is how many units of ``cost``, and of the rows whose unit is ``money``, make one of the currency: a solver
+    in floating point is given currency units, never parts of the market value.
+    """
+
+    unit: int = 1
     lower: list[int] = field(default_factory=list)
     upper: list[int] = field(default_factory=list)
     cost: list[int] = field(default_factory=list)
@@ -74,3 +79,26 @@ class Program:
         """Whether x keeps every bound and every row, exactly."""
         inside = all(low <= value <= high for low, value, high in zip(self.lower, x, self.upper, strict=True))
         return inside and not any(row.missed_by(x) for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramAnswer:
+    """What a solver says of a `Program`: proposals and claims, nothing of it checked.
+
+    ``values`` are whole numbers by column, None if it found none; ``lower_bound`` is its own bound on the cost, in
+    currency units, as a float. ``status`` is ``optimal``, ``time_limit`` or ``infeasible``.
+    """
+
+    values: tuple[int, ...] | None
+    lower_bound: float
+    status: str
+
+    @property
+    def infeasible(self) -> bool:
+        """Whether the solver claims that there is no answer."""
+        return self.status == INFEASIBLE
+
+
+OPTIMAL = "optimal"
+TIME_LIMIT = "time_limit"
+INFEASIBLE = "infeasible"

@@ -37,11 +37,16 @@ _OUTSIDE_BAND: _Band = (0, 0)  # of a security outside the model: nothing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One promise that does not hold. ``rule`` is a stable word; ``security_id`` None: the portfolio as a whole."""
+    """One promise that does not hold. ``rule`` is a stable word; ``security_id`` None: the portfolio as a whole.
+
+    ``amount`` is by how much, where that can be said: in money, or in orders where the rule counts them.
+    """
 
     rule: str
     message: str
     security_id: SecurityId | None = None
+    group: str | None = None
+    amount: Fraction | None = None
 
 
 def verify_quantities(

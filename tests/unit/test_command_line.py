@@ -31,11 +31,12 @@ from domain.problem import Problem, SolverAnswer
 from tasks.services import Rules, Services
 from tests.support import builders
 from tests.support.front_desk import MODEL_ID, FrontDesk
+from tests.support.problems import NoPrograms
 
 SECURITY = builders.security_id(1)
 
 
-class OnlyRung:
+class OnlyRung(NoPrograms):
     """A solver that is asked for nothing, but by the doctor."""
 
     name = "pencil 1.0"
