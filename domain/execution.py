@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from fractions import Fraction
 
 from domain import money
@@ -56,7 +56,7 @@ def lowest_cash(
     orders: Iterable[Order], cash_before: Decimal, costs: TradingCosts, slip: Decimal = _ZERO
 ) -> Decimal:
     """The least cash there ever is, before the first order included; see `cash_path`."""
-    return min(cash_path(orders, cash_before, costs, slip), default=cash_before).min(cash_before)
+    return min([cash_before, *cash_path(orders, cash_before, costs, slip)])
 
 
 def slip_covered(
@@ -73,15 +73,12 @@ def slip_covered(
     if not orders:
         return None
     least_during_sells = min(floor, cash_before)
-    after, slope, most = cash_before, Fraction(0), Fraction(1)
+    slope, most = Fraction(0), Fraction(1)
     last_sell = max((place for place, each in enumerate(orders) if each.side is Side.SELL), default=-1)
-    for place, (order, cash) in enumerate(
-        zip(orders, cash_path(orders, cash_before, costs), strict=True)
-    ):
-        after = cash
+    for place, (order, cash) in enumerate(zip(orders, cash_path(orders, cash_before, costs), strict=True)):
         sign = 1 if order.side is Side.BUY else -1
         slope += Fraction(order.notional) * (1 + sign * Fraction(costs.rate))
         least = least_during_sells if place < last_sell else floor
         if slope > 0:
-            most = min(most, (Fraction(after) - Fraction(least)) / slope)
-    return Decimal(int(most * _STEP // 1)).scaleb(-4).quantize(Decimal("0.0001"), rounding=ROUND_DOWN)
+            most = min(most, (Fraction(cash) - Fraction(least)) / slope)
+    return money.from_ten_thousandths(most * _STEP // 1)
