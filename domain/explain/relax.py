@@ -88,7 +88,7 @@ class _Table:
         self._rows = (rulebook.overdraft, *rulebook.extended.couplings)
         self._weights = [rulebook.weight(each) for each in self._rows]
         self._lines = [
-            [self._candidate(place, shares) for shares in _candidates(window, choices)]
+            [self._candidate(place, shares) for shares in candidates(window, choices)]
             for place, (window, choices) in enumerate(
                 zip(rulebook.extended.windows, elastic.choices, strict=True)
             )
@@ -165,7 +165,7 @@ class _Table:
         return None
 
 
-def _candidates(window: Window, choices: Choices) -> list[int]:
+def candidates(window: Window, choices: Choices) -> list[int]:
     """Shares among which is the best of a sum of misses and rows: it bends at the bounds, the target and the holding."""
     found = {window.held} if choices.stays else set()
     if choices.closes:
@@ -201,7 +201,7 @@ def _asked(
             best, least = proposed, total
     # Rows are exceeded in whole cents, and floats are floats: a cent for each is what they may be off by.
     slack = 0.01 * (1 + len(rulebook.extended.couplings))
-    if answer.lower_bound >= least / elastic.unit - slack:
+    if answer.lower_bound + program.constant / elastic.unit >= least / elastic.unit - slack:
         proved_by = solver.name
     return best, proved_by
 
@@ -223,6 +223,7 @@ class _ElasticProgram:
         self._elastic = elastic
         self.formulation: Formulation = build_program(without_objective(elastic))
         self._program: Program = self.formulation.program
+        self.constant = 0  # what is missed with the fewest shares of each: the columns count from there
         self._steps: list[tuple[int, int, list[tuple[Column, int]]]] = []
         self._excess: list[tuple[Column, Coupling, int]] = []
         own = len(self._program.rows) - len(elastic.couplings)
@@ -252,6 +253,7 @@ class _ElasticProgram:
         missed = [sum(misses(window, shares)) for shares in points]
         if not any(missed):
             return
+        self.constant += missed[0]
         steps: list[tuple[Column, int]] = []
         row = {column: -shares for column, shares in self._moves(place)}
         for (start, end), (before, after) in zip(pairwise(points), pairwise(missed), strict=True):
