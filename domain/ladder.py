@@ -1,0 +1,240 @@
+"""The best answer to an extended problem, rung by rung, and what is proved about it.
+
+1. Every security by itself (`domain.lagrangian.separable`): if the coupling rows hold too, nothing is better.
+2. Multipliers on the coupling rows: a bound in integers, and from there an answer, repaired and polished. The present
+   holding counts where it is allowed. So an answer that holds exactly is there before any solver is asked.
+3. What could be better than it, listed in integers (`domain.core`): often few things, and then the best is proved.
+4. The whole as a mixed-integer program, from that answer, for as long as the solver's time limit lets it. What it
+   proposes counts only if it holds exactly and is better; what it says of its bound is told as its word.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from domain.core import listed, within
+from domain.errors import SolverFailed, SolverTimeout
+from domain.extended import Extended
+from domain.extended_program import Formulation, build_program
+from domain.lagrangian import (
+    Board,
+    Priced,
+    chosen_at,
+    impossible_rows,
+    polished,
+    priced,
+    repaired,
+    separable,
+)
+from domain.ports import Solver
+from domain.problem import IntArray
+from domain.program import TIME_LIMIT, ProgramAnswer, RuleName
+
+CLOSED_FORM = "closed_form"
+LAGRANGIAN = "lagrangian"
+LISTING = "listing"
+PROGRAM = "program"
+
+EXACT = "exact"
+FLOATING_POINT = "solver"
+
+OWN = "trimtab"
+
+# A float answer may miss a row by its tolerance; the row is tightened by as much and solved again.
+MAX_TIGHTENINGS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """Shares that keep every rule, their objective, and what no answer can go below (fine units).
+
+    ``method`` is the rung that found them, ``solver`` who that was, and ``bound_by`` who says that nothing is below
+    ``lower_bound``: integers, or a solver in floating point.
+    """
+
+    quantity: tuple[int, ...]
+    objective: int
+    lower_bound: int
+    method: str
+    solver: str
+    bound_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoAnswer:
+    """No shares keep every rule; ``bound_by`` says who found that out.
+
+    ``missed`` are the rules that cannot be kept even by themselves, and by how much each would have to give way (fine
+    units or orders; None where that is not known). Empty: each can be kept, but not all together.
+    """
+
+    bound_by: str
+    missed: tuple[tuple[RuleName, int | None], ...] = ()
+
+
+def best_answer(extended: Extended, solver: Solver) -> Best | NoAnswer:
+    """The best answer that can be found, or that there is none.
+
+    Raises:
+        SolverTimeout: the time limit passed without any answer.
+        SolverFailed: the solver gave nothing that can be used, and there was no answer before.
+    """
+    without = [place for place, choices in enumerate(extended.choices) if not choices]
+    if without:
+        names = (RuleName(rule="no_whole_share", security_id=extended.security_ids[each]) for each in without)
+        return NoAnswer(bound_by=EXACT, missed=tuple((name, None) for name in names))
+    board = Board(extended)
+    alone = _plain(separable(board))
+    if extended.allows(alone):
+        value = extended.value(alone)
+        return _kept(extended, _exact(alone, value, value, CLOSED_FORM))
+    impossible = impossible_rows(board)
+    if impossible:
+        return NoAnswer(bound_by=EXACT, missed=tuple((row.rule, by) for row, by in impossible))
+    return _Search(extended, board).run(solver)
+
+
+def _exact(quantity: Sequence[int], objective: int, bound: int, method: str) -> Best:
+    return Best(
+        quantity=tuple(quantity),
+        objective=objective,
+        lower_bound=bound,
+        method=method,
+        solver=OWN,
+        bound_by=EXACT,
+    )
+
+
+def _kept(extended: Extended, best: Best) -> Best:
+    """The present holding instead, where it is as good."""
+    held = extended.held
+    if best.quantity != held and extended.allows(held) and extended.value(held) == best.objective:
+        return replace(best, quantity=held)
+    return best
+
+
+def _plain(quantity: IntArray) -> tuple[int, ...]:
+    return tuple(int(each) for each in quantity.tolist())
+
+
+class _Search:
+    """Rungs 2 to 4 on one problem: the best answer known and the best bound proved so far."""
+
+    def __init__(self, extended: Extended, board: Board) -> None:
+        self._extended = extended
+        self._board = board
+        self._best: Best | None = None
+
+    def run(self, solver: Solver) -> Best | NoAnswer:
+        extended = self._extended
+        self._offer(extended.held, LAGRANGIAN)
+        prices = self._priced()
+        bound = prices.bound
+        found = listed(prices, None if self._best is None else self._best.objective)
+        if found.quantity is not None:
+            self._offer(found.quantity, LISTING)
+        if found.complete:
+            if self._best is None:
+                return NoAnswer(bound_by=EXACT)
+            return _kept(extended, replace(self._best, lower_bound=self._best.objective))
+        bound = max(bound, found.bound)
+        return self._by_program(solver, prices, bound)
+
+    def _offer(self, quantity: Sequence[int], method: str, solver: str = OWN) -> bool:
+        """Take it, if it keeps every rule and is better than what there is."""
+        extended = self._extended
+        if not extended.allows(quantity):
+            return False
+        value = extended.value(quantity)
+        if self._best is not None and value >= self._best.objective:
+            return True
+        self._best = replace(_exact(quantity, value, value, method), solver=solver)
+        return True
+
+    def _priced(self) -> Priced:
+        """Multipliers, and answers from there; better ones once an answer is known."""
+        board = self._board
+        prices = priced(board, None if self._best is None else self._best.objective)
+        self._search_from(prices)
+        if self._best is not None and len(board.most) > 1:
+            again = priced(board, self._best.objective)
+            if again.bound > prices.bound:
+                prices = again
+                self._search_from(prices)
+        return prices
+
+    def _search_from(self, prices: Priced) -> None:
+        board = self._board
+        starts = [chosen_at(board, prices)]
+        if self._best is not None:
+            starts.append(np.array(self._best.quantity, dtype=board.points.dtype))
+        for start in starts:
+            mended = repaired(board, start, prices)
+            if mended is not None:
+                self._offer(_plain(polished(board, mended, prices)), LAGRANGIAN)
+
+    def _by_program(self, solver: Solver, prices: Priced, bound: int) -> Best | NoAnswer:
+        """The mixed-integer program over what an answer better than the one known can be made of."""
+        extended, known = self._extended, self._best
+        if known is not None:
+            budget = known.objective - prices.bound
+            extended = replace(extended, choices=within(prices, budget))
+        formulation = build_program(extended)
+        start = None if known is None else formulation.columns(known.quantity)
+        try:
+            claimed = self._ask(solver, formulation, start)
+        except SolverFailed:
+            if known is None:
+                raise
+            return self._ended(bound, -math.inf)
+        if claimed is None:
+            return NoAnswer(bound_by=FLOATING_POINT)
+        return self._ended(bound, claimed)
+
+    def _ask(
+        self, solver: Solver, formulation: Formulation, start: Sequence[int] | None
+    ) -> int | float | None:
+        """Solve, verify, and tighten what was missed; the solver's bound in fine units, None: no answer, it says."""
+        first = answer = solver.solve_program(formulation.program, start)
+        if answer.values is None and self._best is None:
+            if answer.infeasible:
+                return None
+            if answer.status == TIME_LIMIT:
+                raise SolverTimeout(f"{solver.name} found no answer within its time")
+            raise SolverFailed(f"{solver.name} ended with status {answer.status!r} and no answer")
+        for _ in range(MAX_TIGHTENINGS):
+            if answer.values is None:
+                break
+            quantity = formulation.quantity(answer.values)
+            if self._offer(quantity, PROGRAM, solver.name):
+                break
+            missed = dict((coupling.rule, by) for coupling, by in self._extended.missed(quantity))
+            if not missed:
+                break
+            for place, row in enumerate(formulation.program.rows):
+                if row.rule in missed and row.most is not None:
+                    formulation.program.rows[place] = replace(row, most=row.most - missed[row.rule])
+            answer = solver.solve_program(formulation.program, None)
+        if self._best is None:
+            raise SolverFailed(f"{solver.name} proposed nothing that keeps the rules exactly")
+        return self._claimed(first, formulation)
+
+    def _claimed(self, answer: ProgramAnswer, formulation: Formulation) -> int | float:
+        """Its bound in fine units, for the whole of the objective."""
+        if not math.isfinite(answer.lower_bound):
+            # "No answer" to a problem that has one, or no bound: worth nothing.
+            return -math.inf
+        return math.floor(Fraction(answer.lower_bound) * self._extended.unit) + formulation.constant
+
+    def _ended(self, bound: int, claimed: float) -> Best:
+        best = self._best
+        if best is None:
+            raise SolverFailed("the search ended without an answer")
+        if claimed > bound:
+            best = replace(best, lower_bound=min(best.objective, int(claimed)), bound_by=FLOATING_POINT)
+        else:
+            best = replace(best, lower_bound=min(best.objective, bound))
+        return _kept(self._extended, best)
