@@ -33,6 +33,12 @@ class Outcome(StrEnum):
 DECIDED = frozenset({Outcome.TRADED, Outcome.NO_TRADE, Outcome.INFEASIBLE, Outcome.REJECTED})
 
 
+# Reasons of a portfolio that was decided under its rules. Stable words.
+REBALANCED = "rebalanced"
+AT_LEAST_DRIFT = "at_least_drift"
+INSIDE_BOUNDS = "inside_bounds"
+
+
 class Side(StrEnum):
     BUY = "BUY"
     SELL = "SELL"
@@ -79,6 +85,18 @@ class Proof:
     gap: Decimal
     solver: str
     bound_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relaxed:
+    """A rule that had to give way, or would have to, and by how much. ``unit`` is ``money`` or ``orders``."""
+
+    rule: str
+    amount: Decimal
+    unit: str
+    message: str
+    security_id: SecurityId | None = None
+    group: str | None = None
 
 
 class PositionOutcome(NamedTuple):
@@ -225,7 +243,9 @@ class Rebalance:
     r"""The decided answer for one portfolio: always one of the four decided outcomes, always with a reason.
 
     Drift is the sum of \|MV x target - quantity x price\| over held and modelled securities, in money.
-    The numbers are None where the input did not allow them to be computed (``rejected``).
+    The numbers are None where the input did not allow them to be computed (``rejected``). ``cost`` is what the orders
+    cost together and ``turnover`` what they buy and sell together: None where the policy asks nothing beyond the
+    model's targets, bounds and the cash floors. ``relaxed`` are the rules that gave way.
     """
 
     portfolio_id: PortfolioId
@@ -241,3 +261,6 @@ class Rebalance:
     positions: Positions = NO_POSITIONS
     orders: tuple[Order, ...] = ()
     proof: Proof | None = None
+    cost: Decimal | None = None
+    turnover: Decimal | None = None
+    relaxed: tuple[Relaxed, ...] = ()

@@ -45,14 +45,13 @@ def within(priced: Priced, budget: int) -> tuple[Choices, ...]:
     """The choices that an answer at most ``budget`` above the bound can be made of."""
     extended = priced.extended
     return tuple(
-        _within(
-            choices,
-            lambda shares, place=place: priced.loss(place, shares) <= budget,
-            window.target,
-            window.price,
-        )
+        _within(choices, _cheap(priced, place, budget), window.target, window.price)
         for place, (choices, window) in enumerate(zip(extended.choices, extended.windows, strict=True))
     )
+
+
+def _cheap(priced: Priced, place: int, budget: int) -> Callable[[int], bool]:
+    return lambda shares: priced.loss(place, shares) <= budget
 
 
 def _within(choices: Choices, cheap: Callable[[int], bool], target: int, price: int) -> Choices:

@@ -9,7 +9,7 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -31,7 +31,7 @@ from domain.lagrangian import (
 )
 from domain.ports import Solver
 from domain.problem import IntArray
-from domain.program import TIME_LIMIT, ProgramAnswer, RuleName
+from domain.program import TIME_LIMIT, ProgramAnswer, Row, RuleName
 
 CLOSED_FORM = "closed_form"
 LAGRANGIAN = "lagrangian"
@@ -180,61 +180,85 @@ class _Search:
         """The mixed-integer program over what an answer better than the one known can be made of."""
         extended, known = self._extended, self._best
         if known is not None:
-            budget = known.objective - prices.bound
-            extended = replace(extended, choices=within(prices, budget))
+            extended = replace(extended, choices=within(prices, known.objective - prices.bound))
         formulation = build_program(extended)
         start = None if known is None else formulation.columns(known.quantity)
         try:
-            claimed = self._ask(solver, formulation, start)
+            answer = solver.solve_program(formulation.program, start)
+            if known is None and answer.values is None:
+                return _without_answer(answer, solver)
+            self._take(answer, formulation, solver)
         except SolverFailed:
-            if known is None:
+            if self._best is None:
                 raise
-            return self._ended(bound, -math.inf)
-        if claimed is None:
-            return NoAnswer(bound_by=FLOATING_POINT)
-        return self._ended(bound, claimed)
+            return _kept(self._extended, replace(self._best, lower_bound=bound))
+        claimed = _claimed(answer, formulation)
+        return self._proved(prices, bound, claimed, improved=self._best is not known)
 
-    def _ask(
-        self, solver: Solver, formulation: Formulation, start: Sequence[int] | None
-    ) -> int | float | None:
-        """Solve, verify, and tighten what was missed; the solver's bound in fine units, None: no answer, it says."""
-        first = answer = solver.solve_program(formulation.program, start)
-        if answer.values is None and self._best is None:
-            if answer.infeasible:
-                return None
-            if answer.status == TIME_LIMIT:
-                raise SolverTimeout(f"{solver.name} found no answer within its time")
-            raise SolverFailed(f"{solver.name} ended with status {answer.status!r} and no answer")
-        for _ in range(MAX_TIGHTENINGS):
+    def _take(self, answer: ProgramAnswer, formulation: Formulation, solver: Solver) -> None:
+        """Offer what is proposed; where it misses a row by a tolerance, tighten that by as much and solve again.
+
+        Raises:
+            SolverFailed: it never keeps the rules exactly, and there was no answer before.
+        """
+        program = formulation.program
+        for _ in range(1 + MAX_TIGHTENINGS):
             if answer.values is None:
                 break
             quantity = formulation.quantity(answer.values)
             if self._offer(quantity, PROGRAM, solver.name):
-                break
-            missed = dict((coupling.rule, by) for coupling, by in self._extended.missed(quantity))
+                return
+            missed = {coupling.rule: by for coupling, by in self._extended.missed(quantity)}
             if not missed:
-                break
-            for place, row in enumerate(formulation.program.rows):
-                if row.rule in missed and row.most is not None:
-                    formulation.program.rows[place] = replace(row, most=row.most - missed[row.rule])
-            answer = solver.solve_program(formulation.program, None)
+                break  # beside a choice by a tolerance: no row to tighten
+            program.rows[:] = [_tightened(row, missed) for row in program.rows]
+            answer = solver.solve_program(program, None)
         if self._best is None:
             raise SolverFailed(f"{solver.name} proposed nothing that keeps the rules exactly")
-        return self._claimed(first, formulation)
 
-    def _claimed(self, answer: ProgramAnswer, formulation: Formulation) -> int | float:
-        """Its bound in fine units, for the whole of the objective."""
-        if not math.isfinite(answer.lower_bound):
-            # "No answer" to a problem that has one, or no bound: worth nothing.
-            return -math.inf
-        return math.floor(Fraction(answer.lower_bound) * self._extended.unit) + formulation.constant
-
-    def _ended(self, bound: int, claimed: float) -> Best:
+    def _proved(self, prices: Priced, bound: int, claimed: int | None, *, improved: bool) -> Best:
+        """The best answer with the best bound there is; a better answer leaves less to list than the one before."""
         best = self._best
         if best is None:
-            raise SolverFailed("the search ended without an answer")
-        if claimed > bound:
-            best = replace(best, lower_bound=min(best.objective, int(claimed)), bound_by=FLOATING_POINT)
+            raise SolverFailed("a search ended without an answer")
+        if improved:
+            found = listed(prices, best.objective)
+            if found.quantity is not None:
+                self._offer(found.quantity, LISTING)
+                best = self._best or best
+            bound = best.objective if found.complete else max(bound, found.bound)
+        if claimed is not None and claimed > bound:
+            best = replace(best, lower_bound=min(best.objective, claimed), bound_by=FLOATING_POINT)
         else:
             best = replace(best, lower_bound=min(best.objective, bound))
         return _kept(self._extended, best)
+
+
+def _without_answer(answer: ProgramAnswer, solver: Solver) -> NoAnswer:
+    """What it means that a solver found nothing where nothing was known before.
+
+    Raises:
+        SolverTimeout: it had no time to.
+        SolverFailed: it does not say why.
+    """
+    if answer.infeasible:
+        return NoAnswer(bound_by=FLOATING_POINT)
+    if answer.status == TIME_LIMIT:
+        raise SolverTimeout(f"{solver.name} found no answer within its time")
+    raise SolverFailed(f"{solver.name} ended with status {answer.status!r} and no answer")
+
+
+def _tightened(row: Row, missed: Mapping[RuleName, int]) -> Row:
+    if row.rule is None or row.most is None or row.rule not in missed:
+        return row
+    return replace(row, most=row.most - missed[row.rule])
+
+
+def _claimed(answer: ProgramAnswer, formulation: Formulation) -> int | None:
+    """The solver's bound on the whole objective in fine units; None where it has none.
+
+    "There is no answer", said of a problem that has one, is none.
+    """
+    if not math.isfinite(answer.lower_bound):
+        return None
+    return math.floor(Fraction(answer.lower_bound) * formulation.program.unit) + formulation.constant

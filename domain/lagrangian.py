@@ -127,7 +127,8 @@ class Board:
         if not self.loads.size:
             return np.ones(len(self.most))
         spread = (self.loads.max(axis=2) - self.loads.min(axis=2)).astype(np.float64)
-        return np.maximum(spread.mean(axis=1), 1.0)
+        mean: FloatArray = np.maximum(spread.mean(axis=1), 1.0)
+        return mean
 
 
 def _largest(extended: Extended, corners: Sequence[Sequence[int]]) -> float:

@@ -201,15 +201,17 @@ def verify_orders(
     after: Mapping[SecurityId, Shares],
     prices: Mapping[SecurityId, Decimal],
     orders: Iterable[Order],
+    cost: Decimal = _ZERO,
 ) -> tuple[Violation, ...]:
     """What is wrong with these orders; empty if they turn ``before`` into ``after`` and the cash agrees to the digit.
 
     Takes plain values, so that a published order set can be held against the source's own portfolio. Each order
     must be of at least one whole share at the given price, at most one for a security, the sells first.
+    ``cost`` is what they cost together, paid from cash.
     """
     violations: list[Violation] = []
     add, subtract, multiply, buy = _EXACT.add, _EXACT.subtract, _EXACT.multiply, Side.BUY
-    cash, reached = cash_before, dict(before)
+    cash, reached = subtract(cash_before, cost), dict(before)
     traded: set[SecurityId] = set()
     last_side = Side.SELL
     for order in orders:

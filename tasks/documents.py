@@ -42,9 +42,10 @@ class OrderRow(msgspec.Struct, gc=False):
 def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
     """The output of ``trimtab solve``, for `encode`: decimals as plain strings, shares of an order as a number.
 
-    ``notes`` say what a policy left out. Sums are null where the input did not allow them to be computed.
+    ``notes`` say what a policy left out. Sums are null where the input did not allow them to be computed. ``cost``
+    and ``turnover`` are there only where the policy asks for more than targets, bounds and the cash floors.
     """
-    return {
+    document = {
         "portfolio_id": rebalance.portfolio_id,
         "outcome": rebalance.outcome.value,
         "reason": rebalance.reason,
@@ -59,6 +60,9 @@ def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
         "orders": order_rows(rebalance.orders),
         "proof": None if rebalance.proof is None else _proof(rebalance.proof),
     }
+    beyond = {"cost": rebalance.cost, "turnover": rebalance.turnover}
+    document.update({name: money.plain(sum_) for name, sum_ in beyond.items() if sum_ is not None})
+    return document
 
 
 def encode(document: dict[str, Any]) -> bytes:

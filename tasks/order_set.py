@@ -30,6 +30,9 @@ _PUBLISHED = (
     "drift_after",
 )
 
+# Only where the policy asks for more than targets, bounds and the cash floors.
+_BEYOND = ("cost", "turnover")
+
 
 def finish_of(job: Job, fence: int, rebalance: Rebalance, snapshot: PriceSnapshot) -> Finish:
     """The one write that ends an item: its state, its answer, and the order set that falls due with it."""
@@ -74,6 +77,7 @@ def _order_set(head: dict[str, Any], document: dict[str, Any], snapshot: PriceSn
         **{name: document[name] for name in _PUBLISHED},
         "orders": _published(document["orders"], snapshot.tickers),
         "proof": document["proof"],
+        **{name: document[name] for name in _BEYOND if name in document},
     }
 
 

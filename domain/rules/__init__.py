@@ -5,6 +5,8 @@ person more than the run type's where both forbid the same.
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
 
 from domain.checks import CheckedPortfolio
 from domain.extended import Draft, Extended
@@ -14,11 +16,11 @@ from domain.rules.bounds import WithinBounds
 from domain.rules.coupled import Cash, Costs, FewOrders, Groups, Turnover
 from domain.rules.lots import SmallestTrade, WholeLots
 from domain.rules.restrictions import Restriction
-from domain.rules.rule import Facts, Rule
+from domain.rules.rule import Facts, Rule, in_money
 from domain.rules.run_types import Direction
 from domain.verify import Violation
 
-__all__ = ["RULES", "Facts", "Rule", "broken_rules", "build_extended", "sentences"]
+__all__ = ["RULES", "Facts", "Rule", "broken_rules", "build_extended", "misstated", "sentences"]
 
 RULES: Sequence[Rule] = (
     WithinBounds(),
@@ -69,6 +71,28 @@ def broken_rules(
         return tuple(unlike)
     facts = Facts(checked, policy, quantities)
     return tuple(violation for rule in RULES for violation in rule.broken(facts))
+
+
+def misstated(
+    checked: CheckedPortfolio,
+    policy: Policy,
+    quantities: Mapping[SecurityId, int],
+    *,
+    cost: Decimal,
+    turnover: Decimal,
+) -> tuple[Violation, ...]:
+    """Where what is said of costs and turnover is not what these whole shares come to, to the digit."""
+    facts = Facts(checked, policy, quantities)
+    stated = (("cost", cost, facts.cost), ("turnover", turnover, facts.turnover))
+    return tuple(
+        Violation(
+            rule=name,
+            message=f"the {name} is {in_money(true)}, not {said}",
+            amount=abs(true - Fraction(said)),
+        )
+        for name, said, true in stated
+        if Fraction(said) != true
+    )
 
 
 def sentences(policy: Policy) -> tuple[str, ...]:
