@@ -46,11 +46,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelaxedAnswer:
-    """The best answer under the loosened rules (``problem``), and by how much each gave way."""
+    """The best answer under the loosened rules (``problem``), and by how much each gave way.
+
+    ``proved_by`` is who proved that nothing less would do; None where nobody did.
+    """
 
     best: Best
     problem: Extended
     relaxed: tuple[Relaxed, ...]
+    proved_by: str | None
 
 
 class Infeasible:
@@ -153,7 +157,12 @@ class Infeasible:
             proved_by=relaxation.proved_by,
         )
         told = self._words.relaxed(final)
-        return RelaxedAnswer(best=best, problem=problem, relaxed=(*told, *self._also_missed(best, told)))
+        return RelaxedAnswer(
+            best=best,
+            problem=problem,
+            relaxed=(*told, *self._also_missed(best, told)),
+            proved_by=relaxation.proved_by,
+        )
 
     def _best(self, problem: Extended, relaxation: Relaxation) -> Best:
         """The best under the loosened rules; the shares that the relaxation was found with are always an answer."""

@@ -10,10 +10,12 @@ from domain.explain.conflict import Clash
 from domain.explain.relax import Relaxation, candidates
 from domain.explain.rulebook import LOT_SIZE, LOWER_BOUND, MIN_TRADE, UPPER_BOUND, Rulebook, misses
 from domain.explain.told import ConflictTold, Relaxed, RuleTold
-from domain.extended import COUNT, Extended, Window
+from domain.extended import COUNT, Choices, Extended, Window
 from domain.ids import SecurityId
 from domain.policy import Policy, RunType
 from domain.program import RuleName
+
+_STEPS = frozenset({LOT_SIZE, MIN_TRADE})
 
 MONEY_UNIT = "money"
 ORDERS_UNIT = "orders"
@@ -134,8 +136,8 @@ class Words:
     def no_whole_share(self, place: int, clash: Clash) -> str:
         """Why no holding fits the bounds of a security, with the two nearest to them."""
         window, security_id = self._extended.windows[place], self._extended.security_ids[place]
-        choices = self._rulebook.elastic().choices[place]
-        near = candidates(window, choices)
+        steps_alone = frozenset(rule for rule in clash.rules if rule.rule in _STEPS)
+        near = candidates(window, Choices.of(self._rulebook.window(place, steps_alone)))
         below = [
             shares for shares in near if window.lower is not None and shares * window.price < window.lower
         ]

@@ -76,7 +76,7 @@ def test_every_set_of_rules_in_conflict_is_one_and_none_of_them_can_be_spared(so
                 rest = [rule for rule in clash.rules if rule != spared]
                 assert any(held.keeps(rest) for held in holdings), (each.features, spared)
             seen.update({clash.proved_by, f"{min(len(clash.rules), 3)} rules"})
-    assert seen["exact"] > 20
+    assert seen["exact"] > 15
     assert seen["2 rules"] > 10
     assert seen["3 rules"] > 5
 
@@ -96,7 +96,7 @@ def test_no_relaxation_is_less_than_the_one_that_is_found(solver: CvxpySolver) -
             assert total <= truth, each.features
         assert abs(total - truth) <= A_CENT * len(each.rulebook.extended.couplings), each.features
         seen[found.proved_by] += 1
-    assert seen["exact"] > 20
+    assert seen["exact"] > 15
 
 
 def test_the_answer_of_least_relaxation_breaks_exactly_what_it_says(solver: CvxpySolver) -> None:
