@@ -168,7 +168,7 @@ class Infeasible:
         """The best under the loosened rules; the shares that the relaxation was found with are always an answer."""
         known = problem.value(relaxation.quantity)
         try:
-            best = best_answer(problem, self._solver)
+            best = best_answer(problem, self._solver, relaxation.quantity)
         except SolverFailed:
             best = None
         if isinstance(best, Best) and best.objective <= known:
