@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.extended import Choices, Extended
+from domain.extended import Choices
 from domain.lagrangian import Priced
 from domain.problem import IntArray, int_type
 
-MAX_PARTS = 60_000
+MAX_PARTS = 20_000
+_LIKELY = 2_000
 _MAX_CHOICES = 6_000
 _INT64_SAFE = 2**60
 _SHIFTS = (12, 9, 6, 4, 3, 2, 1, 0)
@@ -41,17 +42,31 @@ class Listed:
     complete: bool
 
 
-def within(priced: Priced, budget: int) -> tuple[Choices, ...]:
-    """The choices that an answer at most ``budget`` above the bound can be made of."""
-    extended = priced.extended
-    return tuple(
-        _within(choices, _cheap(priced, place, budget), window.target, window.price)
-        for place, (choices, window) in enumerate(zip(extended.choices, extended.windows, strict=True))
-    )
+class Losses:
+    """What each choice of each security loses (`Priced.loss`), worked out once."""
 
+    def __init__(self, priced: Priced) -> None:
+        self.priced = priced
+        self._known: list[dict[int, int]] = [{} for _ in priced.extended.windows]
 
-def _cheap(priced: Priced, place: int, budget: int) -> Callable[[int], bool]:
-    return lambda shares: priced.loss(place, shares) <= budget
+    def of(self, place: int, shares: int) -> int:
+        """In fine units, rounded down."""
+        known = self._known[place]
+        loss = known.get(shares)
+        if loss is None:
+            loss = known[shares] = self.priced.loss(place, shares)
+        return loss
+
+    def within(self, budget: int) -> tuple[Choices, ...]:
+        """The choices that an answer at most ``budget`` above the bound can be made of."""
+        extended = self.priced.extended
+        return tuple(
+            _within(choices, self._cheap(place, budget), window.target, window.price)
+            for place, (choices, window) in enumerate(zip(extended.choices, extended.windows, strict=True))
+        )
+
+    def _cheap(self, place: int, budget: int) -> Callable[[int], bool]:
+        return lambda shares: self.of(place, shares) <= budget
 
 
 def _within(choices: Choices, cheap: Callable[[int], bool], target: int, price: int) -> Choices:
@@ -90,8 +105,9 @@ def _edge(inside: int, far: int, holds: Callable[[int], bool]) -> int:
     return inside + away * (low + steps - 1)
 
 
-def listed(priced: Priced, known: int | None, *, max_parts: int = MAX_PARTS) -> Listed:
+def listed(losses: Losses, known: int | None, *, max_parts: int = MAX_PARTS) -> Listed:
     """List what could be below ``known`` (None: everything), with growing budgets."""
+    priced = losses.priced
     bound = priced.bound
     if known is not None and known <= bound:
         return Listed(quantity=None, bound=known, complete=True)
@@ -101,9 +117,12 @@ def listed(priced: Priced, known: int | None, *, max_parts: int = MAX_PARTS) -> 
         budget = top >> shift
         if known is not None:
             budget = min(budget, known - 1 - priced.bound)
-        found = _Listing(priced, budget, known, max_parts).run()
+        listing = _Listing(losses, budget, known, max_parts)
+        found = listing.run()
         if found is None:
-            return Listed(quantity=best, bound=bound, complete=False)
+            likely = listing.run(only_likely=True)
+            quantity = best if likely is None or likely.quantity is None else likely.quantity
+            return Listed(quantity=quantity, bound=bound, complete=False)
         if found.quantity is not None:
             best = found.quantity
             known = priced.extended.value(best)
@@ -142,77 +161,140 @@ class _Layer:
 class _Listing:
     """All answers whose losses are at most ``budget``, security by security."""
 
-    def __init__(self, priced: Priced, budget: int, known: int | None, max_parts: int) -> None:
-        self._priced = priced
-        self._extended: Extended = priced.extended
+    def __init__(self, losses: Losses, budget: int, known: int | None, max_parts: int) -> None:
+        self._losses = losses
         self._budget = budget
         self._known = known
         self._max_parts = max_parts
 
-    def run(self) -> _Found | None:
-        """The best answer within the budget that is below ``known``; None: too many parts."""
-        choices = within(self._priced, self._budget)
+    def run(self, *, only_likely: bool = False) -> _Found | None:
+        """The best answer within the budget that is below ``known``; None: too many parts.
+
+        ``only_likely``: where there are too many, those that have lost least go on, and nothing is proved.
+        """
+        choices = self._losses.within(self._budget)
         if sum(map(_count, choices)) > _MAX_CHOICES:
             return None
         if not all(choices):
             return _Found(None)
-        options = [list(each) for each in choices]
-        # The widest last: what comes first is copied for each of what comes after.
-        order = sorted(range(len(options)), key=lambda place: (len(options[place]), place))
-        return self._grown(options, order)
+        table = _Table.of(self._losses, [list(each) for each in choices])
+        # What moves the rows most comes first: after that, a part of an answer can be judged by what its rows lack.
+        return self._grown(table, table.by_reach(), only_likely=only_likely)
 
-    def _grown(self, options: Sequence[Sequence[int]], order: Sequence[int]) -> _Found | None:
-        extended, priced = self._extended, self._priced
-        rows = extended.couplings
-        held = extended.held
-        losses = [[priced.loss(place, shares) for shares in each] for place, each in enumerate(options)]
-        worths = [[extended.of(place, shares) for shares in each] for place, each in enumerate(options)]
-        loads = [
-            [[row.of(place, shares, held[place]) for shares in each] for place, each in enumerate(options)]
-            for row in rows
-        ]
-        dtype = int_type(fits_int64=_fits([losses, worths, *loads], [row.most for row in rows]))
+    def _grown(self, table: "_Table", order: Sequence[int], *, only_likely: bool) -> _Found | None:
+        rows, dtype = len(table.most), table.most.dtype
         loss, worth = np.zeros(1, dtype=dtype), np.zeros(1, dtype=dtype)
-        sums = np.zeros((len(rows), 1), dtype=dtype)
-        rest = np.array([sum(min(each) for each in load) for load in loads], dtype=dtype).reshape(-1, 1)
-        most = np.array([row.most for row in rows], dtype=dtype).reshape(-1, 1)
-        limit = None if self._known is None else self._known - 1 - extended.objective.constant
-        left = sum(min(each) for each in worths)
+        # Of each row, what is left of its limit once every security to come adds the least that it can.
+        room = (table.most - sum(each.min(axis=1) for each in table.loads)).reshape(-1, 1)
+        spare = sum(each.max(axis=1) - each.min(axis=1) for each in table.loads)
+        limit = None if self._known is None else self._known - 1 - table.constant
+        left = sum(int(each.min()) for each in table.worths)
         layers: list[_Layer] = []
         for place in order:
-            added = np.array([load[place] for load in loads], dtype=dtype).reshape(len(rows), -1)
-            count = len(options[place])
-            if len(loss) * count > 20 * self._max_parts:
+            added, count = table.loads[place], len(table.options[place])
+            if len(loss) * count > 4 * self._max_parts and not only_likely:
                 return None
-            rest = rest - added.min(axis=1, keepdims=True) if len(rows) else rest
-            left -= min(worths[place])
-            new_loss = (loss[:, None] + np.array(losses[place], dtype=dtype)).ravel()
-            new_worth = (worth[:, None] + np.array(worths[place], dtype=dtype)).ravel()
-            new_sums = (sums[:, :, None] + added[:, None, :]).reshape(len(rows), -1)
-            keep = (new_loss <= self._budget) & (new_sums + rest <= most).all(axis=0)
+            least = added.min(axis=1)
+            spare = spare - (added.max(axis=1) - least)
+            left -= int(table.worths[place].min())
+            more = (added - least.reshape(-1, 1))[:, None, :]
+            new_loss = (loss[:, None] + table.losses[place]).ravel()
+            new_worth = (worth[:, None] + table.worths[place]).ravel()
+            new_room = (room[:, :, None] - more).reshape(rows, -1)
+            keep = (new_loss <= self._budget) & (new_room >= 0).all(axis=0)
             if limit is not None:
                 keep &= new_worth + left <= limit
             kept = np.flatnonzero(keep)
-            if len(rows) <= 1:
-                kept = kept[
-                    _undominated(new_sums[0][kept] if len(rows) else new_worth[kept], new_worth[kept])
-                ]
+            if rows <= 1:
+                used = -new_room[0][kept] if rows else new_worth[kept]
+                kept = kept[_undominated(used, new_worth[kept])]
+            else:
+                lost = new_loss[kept] + table.unused(new_room[:, kept], spare)
+                kept, lost = kept[lost <= self._budget], lost[lost <= self._budget]
+                if only_likely and len(kept) > _LIKELY:
+                    kept = kept[np.argsort(lost, kind="stable")[:_LIKELY]]
             if not len(kept):
                 return _Found(None)
             if len(kept) > self._max_parts:
                 return None
-            layers.append(_Layer(place, kept // count, options[place], kept % count))
-            loss, worth, sums = new_loss[kept], new_worth[kept], new_sums[:, kept]
+            layers.append(_Layer(place, kept // count, table.options[place], kept % count))
+            loss, worth, room = new_loss[kept], new_worth[kept], new_room[:, kept]
         return _Found(_walked_back(layers, int(np.argmin(worth))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """The options of each security as arrays: what each loses, is worth, and adds to each row (row, option)."""
+
+    priced: Priced
+    options: Sequence[Sequence[int]]
+    losses: Sequence[IntArray]
+    worths: Sequence[IntArray]
+    loads: Sequence[IntArray]
+    most: IntArray
+    constant: int
+
+    @classmethod
+    def of(cls, losses: Losses, options: Sequence[Sequence[int]]) -> "_Table":
+        extended = losses.priced.extended
+        rows, held = extended.couplings, extended.held
+        lost = [[losses.of(place, shares) for shares in each] for place, each in enumerate(options)]
+        worths = [[extended.of(place, shares) for shares in each] for place, each in enumerate(options)]
+        loads = [
+            [[row.of(place, shares, held[place]) for shares in each] for row in rows]
+            for place, each in enumerate(options)
+        ]
+        limits = [row.most for row in rows]
+        sizes = [sum(max(map(abs, each)) for each in table) for table in (lost, worths)]
+        sizes += [sum(max(map(abs, each[row])) for each in loads) for row in range(len(rows))]
+        dtype = int_type(fits_int64=4 * max(sizes) + max(map(abs, limits), default=0) < _INT64_SAFE)
+        return cls(
+            priced=losses.priced,
+            options=options,
+            losses=[np.array(each, dtype=dtype) for each in lost],
+            worths=[np.array(each, dtype=dtype) for each in worths],
+            loads=[
+                np.array(load, dtype=dtype).reshape(len(rows), len(each))
+                for load, each in zip(loads, options, strict=True)
+            ],
+            most=np.array(limits, dtype=dtype),
+            constant=extended.objective.constant,
+        )
+
+    def by_reach(self) -> list[int]:
+        """Places by falling spread of what their options add to the rows, in money; one option: first."""
+        price = np.array(self.priced.multipliers, dtype=np.float64) / self.priced.parts
+        reach = [
+            float(((each.max(axis=1) - each.min(axis=1)).astype(np.float64) * price).sum())
+            for each in self.loads
+        ]
+        single = [len(each) > 1 for each in self.options]
+        return sorted(range(len(reach)), key=lambda place: (single[place], -reach[place], place))
+
+    def unused(self, room: IntArray, spare: IntArray) -> IntArray:
+        """What the limits that stay unused, whatever comes, are worth at the multipliers: fine units, rounded down.
+
+        It is lost as well: an answer is above the bound by its losses and by this.
+        """
+        idle = np.maximum(room - spare.reshape(-1, 1), 0)
+        total: IntArray = np.zeros(room.shape[1], dtype=room.dtype)
+        for row, multiplier in enumerate(self.priced.multipliers):
+            if multiplier:
+                total = total + _scaled_down(idle[row], multiplier, self.priced.parts)
+        return total
+
+
+def _scaled_down(amounts: IntArray, multiplier: int, parts: int) -> IntArray:
+    """Amounts x multiplier / parts, rounded down or lower still where the product might not fit."""
+    most = int(amounts.max(initial=0))
+    if amounts.dtype == np.object_ or most * multiplier < _INT64_SAFE:
+        return amounts * multiplier // parts
+    shift = (most * multiplier // _INT64_SAFE).bit_length()
+    return ((amounts >> shift) * multiplier // parts) << shift
 
 
 def _count(choices: Choices) -> int:
     return len(choices)
-
-
-def _fits(tables: Sequence[Sequence[Sequence[int]]], limits: Sequence[int]) -> bool:
-    largest = max((sum(max(map(abs, each), default=0) for each in table) for table in tables), default=0)
-    return largest + max(map(abs, limits), default=0) < _INT64_SAFE
 
 
 def _undominated(load: IntArray, worth: IntArray) -> NDArray[np.intp]:

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from domain.core import listed, within
+from domain.core import Losses, listed
 from domain.errors import SolverFailed, SolverTimeout
 from domain.extended import Extended
 from domain.extended_program import Formulation, build_program
@@ -134,17 +134,17 @@ class _Search:
         """From an answer that may be known already."""
         extended = self._extended
         self._offer(known, LAGRANGIAN)
-        prices = self._priced()
-        bound = prices.bound
-        found = listed(prices, None if self._best is None else self._best.objective)
+        prices = priced(self._board, None if self._best is None else self._best.objective)
+        self._search_from(prices)
+        losses = Losses(prices)
+        found = listed(losses, None if self._best is None else self._best.objective)
         if found.quantity is not None:
             self._offer(found.quantity, LISTING)
         if found.complete:
             if self._best is None:
                 return NoAnswer(bound_by=EXACT)
             return _kept(extended, replace(self._best, lower_bound=self._best.objective))
-        bound = max(bound, found.bound)
-        return self._by_program(solver, prices, bound)
+        return self._by_program(solver, losses, found.bound)
 
     def _offer(self, quantity: Sequence[int], method: str, solver: str = OWN) -> bool:
         """Take it, if it keeps every rule and is better than what there is."""
@@ -157,19 +157,8 @@ class _Search:
         self._best = replace(_exact(quantity, value, value, method), solver=solver)
         return True
 
-    def _priced(self) -> Priced:
-        """Multipliers, and answers from there; better ones once an answer is known."""
-        board = self._board
-        prices = priced(board, None if self._best is None else self._best.objective)
-        self._search_from(prices)
-        if self._best is not None and len(board.most) > 1:
-            again = priced(board, self._best.objective)
-            if again.bound > prices.bound:
-                prices = again
-                self._search_from(prices)
-        return prices
-
     def _search_from(self, prices: Priced) -> None:
+        """Answers near the multipliers, and near the best one known."""
         board = self._board
         starts = [chosen_at(board, prices)]
         if self._best is not None:
@@ -179,11 +168,11 @@ class _Search:
             if mended is not None:
                 self._offer(_plain(polished(board, mended, prices)), LAGRANGIAN)
 
-    def _by_program(self, solver: Solver, prices: Priced, bound: int) -> Best | NoAnswer:
+    def _by_program(self, solver: Solver, losses: Losses, bound: int) -> Best | NoAnswer:
         """The mixed-integer program over what an answer better than the one known can be made of."""
         extended, known = self._extended, self._best
         if known is not None:
-            extended = replace(extended, choices=within(prices, known.objective - prices.bound))
+            extended = replace(extended, choices=losses.within(known.objective - losses.priced.bound))
         formulation = build_program(extended)
         start = None if known is None else formulation.columns(known.quantity)
         try:
@@ -196,7 +185,7 @@ class _Search:
                 raise
             return _kept(self._extended, replace(self._best, lower_bound=bound))
         claimed = _claimed(answer, formulation)
-        return self._proved(prices, bound, claimed, improved=self._best is not known)
+        return self._proved(losses, bound, claimed, improved=self._best is not known)
 
     def _take(self, answer: ProgramAnswer, formulation: Formulation, solver: Solver) -> None:
         """Offer what is proposed; where it misses a row by a tolerance, tighten that by as much and solve again.
@@ -219,13 +208,13 @@ class _Search:
         if self._best is None:
             raise SolverFailed(f"{solver.name} proposed nothing that keeps the rules exactly")
 
-    def _proved(self, prices: Priced, bound: int, claimed: int | None, *, improved: bool) -> Best:
+    def _proved(self, losses: Losses, bound: int, claimed: int | None, *, improved: bool) -> Best:
         """The best answer with the best bound there is; a better answer leaves less to list than the one before."""
         best = self._best
         if best is None:
             raise SolverFailed("a search ended without an answer")
         if improved:
-            found = listed(prices, best.objective)
+            found = listed(losses, best.objective)
             if found.quantity is not None:
                 self._offer(found.quantity, LISTING)
                 best = self._best or best

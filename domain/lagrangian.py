@@ -29,9 +29,12 @@ FloatArray = NDArray[np.float64]
 _BITS = 24
 _INT64_SAFE = 2.0**60
 
-_ROUNDS = 12
 _HALVINGS = 40
-_STEPS = 120
+_SHARPENINGS = 9
+_SHARPER = 5.0
+_NEWTON = 12
+_BACKTRACKINGS = 8
+_STEPS = 40
 _PAIRED = 320
 
 
@@ -213,18 +216,63 @@ class _Dual:
         return float(least.sum() - multipliers @ self._most), slope, chosen
 
     def best(self, known: float) -> FloatArray:
-        """Good multipliers: row by row as far as each goes, then along the slopes of all of them together."""
+        """Good multipliers: of one row by halving, of several by Newton's method on a smoothed L that is sharpened."""
         multipliers = np.zeros(len(self._most))
-        value, slope, _ = self.at(multipliers)
-        for _ in range(_ROUNDS):
-            before = value
-            for row in range(len(multipliers)):
-                if slope[row] > 0 or multipliers[row] > 0:
-                    multipliers[row] = self._best_of_row(row, multipliers)
-                    value, slope, _ = self.at(multipliers)
-            if value <= before + 1e-9 * abs(before):
+        if len(multipliers) == 1:
+            multipliers[0] = self._best_of_row(0, multipliers)
+            return multipliers
+        best, best_value = multipliers, self.at(multipliers)[0]
+        blur = float((self._worth.max(axis=1) - self._worth.min(axis=1)).mean()) or 1.0
+        for _ in range(_SHARPENINGS):
+            blur /= _SHARPER
+            multipliers = self._by_newton(multipliers, blur)
+            value = self.at(multipliers)[0]
+            if value > best_value:
+                best, best_value = multipliers, value
+        return self._along_slopes(best, best_value, known)
+
+    def _smooth(self, multipliers: FloatArray, blur: float) -> tuple[float, FloatArray, FloatArray]:
+        """L with each minimum replaced by -blur log sum exp(-x / blur): its value, its slopes, and its curvature < 0."""
+        priced = self._worth + np.tensordot(multipliers, self._loads, axes=1)
+        least = priced.min(axis=1, keepdims=True)
+        weights = np.exp((least - priced) / blur)
+        total = weights.sum(axis=1, keepdims=True)
+        weights /= total
+        value = float((least - blur * np.log(total)).sum() - multipliers @ self._most)
+        weighted = self._loads * weights
+        mean = weighted.sum(axis=2)
+        second = np.einsum("rnp,snp->rs", weighted, self._loads, optimize=True)
+        curvature: FloatArray = (second - mean @ mean.T) / blur
+        slope: FloatArray = mean.sum(axis=1) - self._most
+        return value, slope, curvature
+
+    def _by_newton(self, start: FloatArray, blur: float) -> FloatArray:
+        multipliers = start
+        value, slope, curvature = self._smooth(multipliers, blur)
+        for _ in range(_NEWTON):
+            free = (multipliers > 0) | (slope > 0)
+            if not free.any():
                 break
-        return self._along_slopes(multipliers, value, known) if len(multipliers) > 1 else multipliers
+            step = np.zeros_like(multipliers)
+            part = curvature[np.ix_(free, free)]
+            firm = 1e-9 * float(np.trace(part)) + 1e-12
+            step[free] = np.linalg.solve(part + firm * np.eye(len(part)), slope[free])
+            if not np.isfinite(step).all():
+                break
+            length = 1.0
+            for _ in range(_BACKTRACKINGS):
+                tried = np.maximum(0.0, multipliers + length * step)
+                reached = self._smooth(tried, blur)
+                if reached[0] > value:
+                    break
+                length /= 4.0
+            else:
+                break
+            gained = reached[0] - value
+            multipliers, (value, slope, curvature) = tried, reached
+            if gained <= 1e-10 * abs(value):
+                break
+        return multipliers
 
     def _best_of_row(self, row: int, multipliers: FloatArray) -> float:
         """L is concave in it: where its slope turns."""
@@ -279,7 +327,9 @@ def priced(board: Board, known: int | None = None) -> Priced:
     if not len(board.most):
         return Priced.at(board, np.zeros(0))
     hoped = math.inf if known is None else float(known - board.extended.objective.constant)
-    return Priced.at(board, _Dual(board).best(hoped) / board.scale)
+    with np.errstate(all="ignore"):  # a step too far is not taken
+        multipliers = _Dual(board).best(hoped) / board.scale
+    return Priced.at(board, multipliers)
 
 
 # ------------------------------------------------------------------------------------------------ answers
