@@ -134,7 +134,7 @@ def _answer(checked: CheckedPortfolio, terms: Terms, problem: Problem, chosen: _
         relaxed=chosen.relaxed,
         explanation=Explanation(
             orders=told.explained,
-            lowest_cash=lowest_cash(told.orders, checked.cash, costs),
+            lowest_cash=money.tidy(lowest_cash(told.orders, checked.cash, costs)),
             slip_covered=slip_covered(told.orders, checked.cash, floor, costs),
             relaxation_proved_by=chosen.relaxation_proved_by,
         ),

@@ -11,7 +11,7 @@ from tests.support.problems import OutOfTime
 
 PAGE = (Path(__file__).parents[2] / "docs/optimisation.md").read_text(encoding="utf-8")
 A, B, C = map(security_id, (1, 2, 3))
-COSTS = {"cost_rate": Decimal("0.001"), "cost_per_order": Decimal(1)}
+RATE, PER_ORDER = Decimal("0.001"), Decimal(1)
 
 
 def answered(policy: Policy) -> Rebalance:
@@ -35,19 +35,23 @@ def says(*values: Decimal | None) -> bool:
 
 
 def test_the_closed_form_of_the_example() -> None:
-    policy = Policy(cash_floor=Decimal("0.05"), **COSTS)
+    policy = Policy(cash_floor=Decimal("0.05"), cost_rate=RATE, cost_per_order=PER_ORDER)
     answer = answered(policy)
     assert trades(answer) == [("SELL", B, 8), ("BUY", A, 20), ("BUY", C, 21)]
     proof, told = answer.proof, answer.explanation
     assert proof is not None
     assert told is not None
-    assert (proof.method, proof.gap, proof.bound_by) == ("closed_form", 0, "exact")
-    assert (answer.drift_after, answer.cost, proof.objective) == (30, Decimal("8.47"), Decimal("38.47"))
+    assert (proof.method, proof.gap, proof.bound_by) == ("closed_form", Decimal(0), "exact")
+    assert (answer.drift_after, answer.cost, proof.objective) == (
+        Decimal(30),
+        Decimal("8.47"),
+        Decimal("38.47"),
+    )
     path = list(
         cash_path(
             answer.orders,
             Decimal(2000),
-            TradingCosts(rate=COSTS["cost_rate"], per_order=COSTS["cost_per_order"]),
+            TradingCosts(rate=RATE, per_order=PER_ORDER),
         )
     )
     assert path == [Decimal("3997.00"), Decimal("1994.00"), Decimal("521.53")]
@@ -57,12 +61,16 @@ def test_the_closed_form_of_the_example() -> None:
 
 
 def test_the_cash_row_of_the_example_binds() -> None:
-    answer = answered(Policy(cash_floor=Decimal("0.055"), **COSTS))
+    answer = answered(Policy(cash_floor=Decimal("0.055"), cost_rate=RATE, cost_per_order=PER_ORDER))
     assert trades(answer) == [("SELL", B, 8), ("BUY", A, 20), ("BUY", C, 20)]
     proof = answer.proof
     assert proof is not None
-    assert (proof.objective, proof.gap, proof.bound_by) == (Decimal("108.40"), 0, "exact")
-    assert (answer.cash_after, answer.drift_after, answer.cost) == (Decimal("591.60"), 100, Decimal("8.40"))
+    assert (proof.objective, proof.gap, proof.bound_by) == (Decimal("108.40"), Decimal(0), "exact")
+    assert (answer.cash_after, answer.drift_after, answer.cost) == (
+        Decimal("591.60"),
+        Decimal(100),
+        Decimal("8.40"),
+    )
     assert says(answer.cash_after, answer.cost, proof.objective)
     assert "66.94" in PAGE
 
@@ -72,7 +80,7 @@ def test_the_example_without_an_answer_and_its_least_relaxation() -> None:
     report = answered(Policy(cash_floor=floor))
     assert (report.outcome, [(each.rule, each.amount) for each in report.conflicts]) == (
         Outcome.INFEASIBLE,
-        [("cash_floor", 550)],
+        [("cash_floor", Decimal(550))],
     )
     # A turnover of all there is asks for nothing, but for the longer report.
     told = answered(Policy(cash_floor=floor, max_turnover=Decimal(2))).explanation
@@ -90,7 +98,7 @@ def test_the_example_without_an_answer_and_its_least_relaxation() -> None:
     assert amounts == {("cash_floor", None): 480, ("lower_bound", C): 20}
     after = {each.security_id: each.adjusted_quantity for each in answer.positions}
     assert after == {A: 45, B: 10, C: 14}
-    assert (answer.cash_after, answer.drift_after) == (2020, 1520)
+    assert (answer.cash_after, answer.drift_after) == (Decimal(2020), Decimal(1520))
     assert says(
         *amounts.values(), sum(amounts.values(), start=Decimal(0)), answer.cash_after, answer.drift_after
     )
