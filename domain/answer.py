@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple, TypeAlias, overload
 
 from domain import money
+from domain.explain.told import Explanation, Relaxed
 from domain.ids import PortfolioId, SecurityId
 from domain.model import ModelPosition
 
@@ -85,18 +86,6 @@ class Proof:
     gap: Decimal
     solver: str
     bound_by: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relaxed:
-    """A rule that had to give way, or would have to, and by how much. ``unit`` is ``money`` or ``orders``."""
-
-    rule: str
-    amount: Decimal
-    unit: str
-    message: str
-    security_id: SecurityId | None = None
-    group: str | None = None
 
 
 class PositionOutcome(NamedTuple):
@@ -245,7 +234,8 @@ class Rebalance:
     Drift is the sum of \|MV x target - quantity x price\| over held and modelled securities, in money.
     The numbers are None where the input did not allow them to be computed (``rejected``). ``cost`` is what the orders
     cost together and ``turnover`` what they buy and sell together: None where the policy asks nothing beyond the
-    model's targets, bounds and the cash floors. ``relaxed`` are the rules that gave way.
+    model's targets, bounds and the cash floors. ``relaxed`` are the rules that gave way. ``explanation`` is None where
+    ``cost`` is, but for rules that leave no answer.
     """
 
     portfolio_id: PortfolioId
@@ -264,3 +254,4 @@ class Rebalance:
     cost: Decimal | None = None
     turnover: Decimal | None = None
     relaxed: tuple[Relaxed, ...] = ()
+    explanation: Explanation | None = None

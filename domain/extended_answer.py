@@ -1,5 +1,6 @@
 """The answer for one portfolio whose policy asks for more than targets, bounds and the cash floors."""
 
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -9,7 +10,6 @@ from domain.answer import (
     AT_LEAST_DRIFT,
     INSIDE_BOUNDS,
     REBALANCED,
-    Conflict,
     Order,
     Outcome,
     Proof,
@@ -18,19 +18,19 @@ from domain.answer import (
 )
 from domain.checks import CheckedPortfolio
 from domain.errors import SolverFailed
-from domain.extended import COUNT, Extended
+from domain.execution import TradingCosts, lowest_cash, slip_covered
+from domain.explain.infeasible import RELAXED, Infeasible, Report, unaccounted
+from domain.explain.told import Explanation, Relaxed
+from domain.extended import Extended
 from domain.ladder import Best, NoAnswer, best_answer
-from domain.orders import orders_between
-from domain.policy import RunType
+from domain.orders import explained_orders, without_needless
+from domain.policy import OnInfeasible, RunType
 from domain.ports import Solver
 from domain.positions import positions_of
 from domain.problem import IntArray, Problem
-from domain.program import RuleName
 from domain.rules import broken_rules, build_extended, misstated
 from domain.terms import Terms
 from domain.verify import verify_orders
-
-CONFLICT = "conflict"
 
 
 def decide_extended(checked: CheckedPortfolio, terms: Terms, problem: Problem, solver: Solver) -> Rebalance:
@@ -40,7 +40,7 @@ def decide_extended(checked: CheckedPortfolio, terms: Terms, problem: Problem, s
         checked: the portfolio.
         terms: model, policy and market.
         problem: the base problem, in whose scale positions and drift are told.
-        solver: asked only where the exact rungs leave a gap.
+        solver: asked only where the exact rungs leave a gap, or a conflict open.
 
     Raises:
         SolverTimeout: the time limit passed without any answer.
@@ -48,16 +48,49 @@ def decide_extended(checked: CheckedPortfolio, terms: Terms, problem: Problem, s
     """
     extended = build_extended(checked, terms.policy)
     if _is_left_alone(terms, extended):
-        return _answer(checked, terms, problem, extended, extended.held, reason=INSIDE_BOUNDS)
+        return _answer(checked, terms, problem, _Chosen(extended, extended.held, INSIDE_BOUNDS))
     best = best_answer(extended, solver)
     if isinstance(best, NoAnswer):
-        return _infeasible(checked, terms, problem, extended, best)
+        return decide_infeasible(checked, terms, problem, solver)
+    best = _needed(extended, best)
     reason = REBALANCED
     if best.quantity == extended.held:
         reason = INSIDE_BOUNDS if terms.policy.run_type is RunType.TO_BAND else AT_LEAST_DRIFT
-    return _answer(
-        checked, terms, problem, extended, best.quantity, reason=reason, proof=_proof(extended, best)
-    )
+    chosen = _Chosen(extended, best.quantity, reason, _proof(extended, best))
+    return _answer(checked, terms, problem, chosen)
+
+
+def decide_infeasible(checked: CheckedPortfolio, terms: Terms, problem: Problem, solver: Solver) -> Rebalance:
+    """What becomes of a portfolio whose rules, base or extended, leave no answer: a report, or the least relaxation."""
+    infeasible = Infeasible(checked, terms.policy, build_extended(checked, terms.policy), solver)
+    if terms.policy.on_infeasible is OnInfeasible.RELAX:
+        found = infeasible.relaxed()
+        if found is not None:
+            best = _needed(found.problem, found.best)
+            proof = _proof(found.problem, best)
+            chosen = _Chosen(found.problem, best.quantity, RELAXED, proof, found.relaxed, found.proved_by)
+            return _answer(checked, terms, problem, chosen)
+    return _report(checked, terms, problem, infeasible.report())
+
+
+def _needed(extended: Extended, best: Best) -> Best:
+    """The answer without orders that nothing needs. A proved one has none that cost anything."""
+    quantity = without_needless(extended, best.quantity)
+    if quantity == best.quantity:
+        return best
+    return replace(best, quantity=quantity, objective=extended.value(quantity))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Shares that keep all rules of ``extended``, and what is said of them. ``relaxed`` is how those were loosened."""
+
+    extended: Extended
+    quantity: tuple[int, ...]
+    reason: str
+    proof: Proof | None = None
+    relaxed: tuple[Relaxed, ...] = ()
+    relaxation_proved_by: str | None = None
 
 
 def _is_left_alone(terms: Terms, extended: Extended) -> bool:
@@ -68,41 +101,43 @@ def _is_left_alone(terms: Terms, extended: Extended) -> bool:
     return extended.allows(extended.held)
 
 
-def _answer(
-    checked: CheckedPortfolio,
-    terms: Terms,
-    problem: Problem,
-    extended: Extended,
-    quantity: tuple[int, ...],
-    *,
-    reason: str,
-    proof: Proof | None = None,
-) -> Rebalance:
+def _answer(checked: CheckedPortfolio, terms: Terms, problem: Problem, chosen: _Chosen) -> Rebalance:
     """The answer, if it stands up to every rule held against the inputs.
 
     Raises:
         SolverFailed: it does not.
     """
+    extended, quantity, policy = chosen.extended, chosen.quantity, terms.policy
     after = _array(problem, quantity)
-    orders = orders_between(checked, problem, after)
+    costs = TradingCosts(rate=policy.cost_rate, per_order=policy.cost_per_order)
+    told = explained_orders(checked, extended, quantity, costs)
     spent = problem.spend(after - problem.held)
     cost = money.from_units(extended.cost(quantity), extended.places)
     paid = money.add(money.from_units(spent, problem.money_places), cost)
+    cash_after = money.subtract(checked.cash, paid)
+    floor = min(policy.cash_floor_money(checked.market_value), cash_after)
     answer = Rebalance(
         portfolio_id=checked.portfolio_id,
-        outcome=Outcome.TRADED if orders else Outcome.NO_TRADE,
-        reason=reason,
+        outcome=Outcome.TRADED if told.orders else Outcome.NO_TRADE,
+        reason=chosen.reason,
         notes=checked.notes,
         market_value=checked.market_value,
         cash_before=checked.cash,
-        cash_after=money.subtract(checked.cash, paid),
+        cash_after=cash_after,
         drift_before=money.from_units(problem.drift(problem.held), problem.fine_places),
         drift_after=money.from_units(problem.drift(after), problem.fine_places),
         positions=positions_of(checked, terms, problem, after),
-        orders=orders,
-        proof=proof,
+        orders=told.orders,
+        proof=chosen.proof,
         cost=cost,
         turnover=money.from_units(extended.turnover(quantity), extended.places),
+        relaxed=chosen.relaxed,
+        explanation=Explanation(
+            orders=told.explained,
+            lowest_cash=money.tidy(lowest_cash(told.orders, checked.cash, costs)),
+            slip_covered=slip_covered(told.orders, checked.cash, floor, costs),
+            relaxation_proved_by=chosen.relaxation_proved_by,
+        ),
     )
     _verify(checked, terms, answer)
     return answer
@@ -125,17 +160,14 @@ def _proof(extended: Extended, best: Best) -> Proof:
     )
 
 
-def _infeasible(
-    checked: CheckedPortfolio, terms: Terms, problem: Problem, extended: Extended, found: NoAnswer
-) -> Rebalance:
+def _report(checked: CheckedPortfolio, terms: Terms, problem: Problem, report: Report) -> Rebalance:
     """Nothing is traded: everything stays as it is."""
     drift = money.from_units(problem.drift(problem.held), problem.fine_places)
-    in_the_way = tuple(_conflicts(extended, found))
     return Rebalance(
         portfolio_id=checked.portfolio_id,
         outcome=Outcome.INFEASIBLE,
-        reason=in_the_way[0].rule,
-        conflicts=in_the_way,
+        reason=report.conflicts[0].rule,
+        conflicts=report.conflicts,
         notes=checked.notes,
         market_value=checked.market_value,
         cash_before=checked.cash,
@@ -143,41 +175,18 @@ def _infeasible(
         drift_before=drift,
         drift_after=drift,
         positions=positions_of(checked, terms, problem, problem.held),
+        explanation=report.explanation,
     )
 
 
-def _conflicts(extended: Extended, found: NoAnswer) -> list[Conflict]:
-    told = [_alone(extended, rule, by) for rule, by in found.missed]
-    return told or [
-        Conflict(
-            rule=CONFLICT,
-            message=f"each rule can be kept, but no shares keep all of them together (found by: {found.bound_by})",
-        )
-    ]
-
-
-def _alone(extended: Extended, rule: RuleName, by: int | None) -> Conflict:
-    """A rule that cannot be kept whatever becomes of the others; ``by`` in its own unit."""
-    if by is None:
-        message = f"no whole number of shares of {rule.security_id} keeps all rules for it"
-        return Conflict(rule=rule.rule, message=message, security_id=rule.security_id)
-    what = rule.rule if rule.group is None else f"{rule.rule} of {rule.group}"
-    row = next(each for each in extended.couplings if each.rule == rule)
-    if row.unit == COUNT:
-        return Conflict(rule=rule.rule, message=f"{what} cannot be kept: it takes {by} orders more")
-    amount = money.from_units(by, extended.places)
-    message = f"{what} cannot be kept: it is missed by {money.plain(amount)} at the least"
-    return Conflict(rule=rule.rule, message=message, amount=amount)
-
-
 def _verify(checked: CheckedPortfolio, terms: Terms, answer: Rebalance) -> None:
-    """Hold it against the inputs by code that knows nothing of how it was found."""
+    """Hold it against the inputs by code that knows nothing of how it was found: rules hold, or give way as stated."""
     shares = {**dict.fromkeys(checked.targets, 0), **checked.shares}
     for order in answer.orders:
         shares[order.security_id] += _change(order)
     before, after = answer.positions.before_and_after()
     cost, turnover = answer.cost or Decimal(0), answer.turnover or Decimal(0)
-    violations = broken_rules(checked, terms.policy, shares)
+    violations = unaccounted(broken_rules(checked, terms.policy, shares), answer.relaxed)
     violations += misstated(checked, terms.policy, shares, cost=cost, turnover=turnover)
     violations += verify_orders(
         cash_before=checked.cash,

@@ -75,8 +75,10 @@ class NoAnswer:
     missed: tuple[tuple[RuleName, int | None], ...] = ()
 
 
-def best_answer(extended: Extended, solver: Solver) -> Best | NoAnswer:
-    """The best answer that can be found, or that there is none.
+def best_answer(
+    extended: Extended, solver: Solver, known: Sequence[int] | None = None
+) -> Best | NoAnswer:
+    """The best answer that can be found, or that there is none. ``known``: shares that keep every rule, if any are.
 
     Raises:
         SolverTimeout: the time limit passed without any answer.
@@ -94,7 +96,7 @@ def best_answer(extended: Extended, solver: Solver) -> Best | NoAnswer:
     impossible = impossible_rows(board)
     if impossible:
         return NoAnswer(bound_by=EXACT, missed=tuple((row.rule, by) for row, by in impossible))
-    return _Search(extended, board).run(solver)
+    return _Search(extended, board).run(solver, extended.held if known is None else known)
 
 
 def _exact(quantity: Sequence[int], objective: int, bound: int, method: str) -> Best:
@@ -128,9 +130,10 @@ class _Search:
         self._board = board
         self._best: Best | None = None
 
-    def run(self, solver: Solver) -> Best | NoAnswer:
+    def run(self, solver: Solver, known: Sequence[int]) -> Best | NoAnswer:
+        """From an answer that may be known already."""
         extended = self._extended
-        self._offer(extended.held, LAGRANGIAN)
+        self._offer(known, LAGRANGIAN)
         prices = priced(self._board, None if self._best is None else self._best.objective)
         self._search_from(prices)
         losses = Losses(prices)

@@ -36,11 +36,11 @@ from domain.cash_bound import Certificate, certify
 from domain.checks import CheckedPortfolio, StatedValueRange, Unfit, check_portfolio
 from domain.closed_form import cash_shortfall, impossible_securities, nearest_quantities
 from domain.errors import SolverFailed
-from domain.extended_answer import decide_extended
+from domain.extended_answer import decide_extended, decide_infeasible
 from domain.ids import PortfolioId, SecurityId
 from domain.model import InvestmentModel
 from domain.orders import orders_between
-from domain.policy import Policy
+from domain.policy import OnInfeasible, Policy
 from domain.portfolio import Portfolio
 from domain.ports import Solver
 from domain.positions import positions_of
@@ -123,6 +123,8 @@ def decide(
     if not terms.policy.is_plain:
         return decide_extended(checked, terms, problem, solver)
     in_the_way = _conflicts(problem)
+    if in_the_way and terms.policy.on_infeasible is OnInfeasible.RELAX:
+        return decide_infeasible(checked, terms, problem, solver)
     if in_the_way:
         return _infeasible(checked, terms, problem, in_the_way)
     solution = solve(problem, solver)

@@ -30,8 +30,8 @@ _PUBLISHED = (
     "drift_after",
 )
 
-# Only where the policy asks for more than targets, bounds and the cash floors.
-_BEYOND = ("cost", "turnover")
+# Only where the policy asks for more than targets, bounds and the cash floors, or rules gave way.
+_BEYOND = ("cost", "turnover", "relaxed")
 
 
 def finish_of(job: Job, fence: int, rebalance: Rebalance, snapshot: PriceSnapshot) -> Finish:

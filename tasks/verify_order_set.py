@@ -4,11 +4,13 @@ Works on the two JSON documents alone, as a consumer in any language could: from
 the orders must lead to whole shares inside every bound and to the stated cash, exactly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from domain.checks import CheckedPortfolio
+from domain.explain.infeasible import unaccounted
+from domain.explain.told import Relaxed
 from domain.ids import PortfolioId, SecurityId
 from domain.model import ModelPosition
 from domain.money import add_products, parse_decimal, split_whole
@@ -30,6 +32,7 @@ _SAME = (
     "proof",
     "cost",
     "turnover",
+    "relaxed",
 )
 
 
@@ -66,7 +69,9 @@ def _order_faults(order_set: Mapping[str, Any], result: Mapping[str, Any], polic
     checked = _checked(result, before)
     whole = {security_id: split_whole(quantity)[0] for security_id, quantity in after.items()}
     cost = Decimal(order_set.get("cost", "0"))
-    violations = _broken(checked, policy, whole, cost=cost, turnover=Decimal(order_set.get("turnover", "0")))
+    relaxed = [_relaxed(each) for each in order_set.get("relaxed", ())]
+    turnover = Decimal(order_set.get("turnover", "0"))
+    violations = _broken(checked, policy, whole, relaxed, cost=cost, turnover=turnover)
     violations += verify_orders(
         cash_before=parse_decimal(order_set["cash_before"]),
         cash_after=Decimal(order_set["cash_after"]),
@@ -85,14 +90,20 @@ def _broken(
     checked: CheckedPortfolio,
     policy: Policy,
     whole: Mapping[SecurityId, int],
+    relaxed: Sequence[Relaxed],
     *,
     cost: Decimal,
     turnover: Decimal,
 ) -> tuple[Violation, ...]:
-    if policy.is_plain:
+    """What is wrong with these shares; a rule may give way as ``relaxed`` states it, by that and no other amount."""
+    if policy.is_plain and not relaxed:
         return verify_quantities(checked, policy, whole)
-    broken = broken_rules(checked, policy, whole)
+    broken = unaccounted(broken_rules(checked, policy, whole), relaxed)
     return broken or misstated(checked, policy, whole, cost=cost, turnover=turnover)
+
+
+def _relaxed(relaxed: Mapping[str, Any]) -> Relaxed:
+    return Relaxed(**{**relaxed, "amount": Decimal(relaxed["amount"])})
 
 
 def _order(order: Mapping[str, Any]) -> Order:

@@ -9,7 +9,7 @@ from domain.ids import SecurityId
 from domain.rebalance import Outcome, Rebalance, Side, rebalance
 from tests.support import policy_books
 from tests.support.policy_books import PAIRS, SINGLES, Case
-from tests.support.problems import NeverAsked
+from tests.support.problems import OutOfTime
 
 CASES_OF_ONE = 30
 CASES_OF_A_PAIR = 6
@@ -21,10 +21,10 @@ def books(kinds: tuple[tuple[str, ...], ...], count: int) -> Iterator[Case]:
 
 
 def answered(case: Case) -> Rebalance:
-    """Small books are proved in integers: no solver is asked."""
+    """Small books are proved in integers: no solver is needed, and an explanation comes without one."""
     book = case.book
     return rebalance(
-        book.portfolio.portfolio_id, book.portfolio, book.model, book.prices, book.policy, NeverAsked()
+        book.portfolio.portfolio_id, book.portfolio, book.model, book.prices, book.policy, OutOfTime()
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from domain.errors import SolverTimeout
 from domain.problem import IntArray, Problem, SolverAnswer
 from domain.program import Program, ProgramAnswer
 from tests.support import builders
@@ -53,6 +54,20 @@ class NoPrograms:
         self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
     ) -> ProgramAnswer:
         raise AssertionError("a program was to be solved")
+
+
+class OutOfTime:
+    """A solver that never has the time to answer anything."""
+
+    name = "out of time"
+
+    def solve(self, problem: Problem) -> SolverAnswer:
+        raise SolverTimeout(self.name)
+
+    def solve_program(
+        self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
+    ) -> ProgramAnswer:
+        raise SolverTimeout(self.name)
 
 
 class NeverAsked(NoPrograms):
