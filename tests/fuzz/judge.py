@@ -83,7 +83,7 @@ def _against_rules(checked: CheckedPortfolio, policy: Policy, answer: Rebalance)
     if answer.outcome not in _ANSWERED:
         return [Finding(VIOLATION, "orders without an answer")] if answer.orders else []
     after = shares_after(checked, answer)
-    faults = [*_wrong_orders(checked, answer), *_wrong_sums(checked, policy, answer, after)]
+    faults = [*_wrong_orders(checked, policy, answer), *_wrong_sums(checked, policy, answer, after)]
     faults += _not_relaxed(broken(checked, policy, after), answer)
     found = [Finding(VIOLATION, fault) for fault in faults]
     if answer.relaxed:
@@ -101,14 +101,33 @@ def shares_after(checked: CheckedPortfolio, answer: Rebalance) -> dict[SecurityI
     return shares
 
 
-def _wrong_orders(checked: CheckedPortfolio, answer: Rebalance) -> list[str]:
-    sequence = [(order.side is Side.BUY, order.security_id) for order in answer.orders]
-    faults = [] if sequence == sorted(set(sequence)) else ["orders out of order, or two of one security"]
+def _wrong_orders(checked: CheckedPortfolio, policy: Policy, answer: Rebalance) -> list[str]:
+    sides = [order.side is Side.BUY for order in answer.orders]
+    faults = [] if sides == sorted(sides) else ["a sell after a buy"]
+    if len({order.security_id for order in answer.orders}) < len(answer.orders):
+        faults.append("two orders of one security")
     for order in answer.orders:
         price = checked.prices[order.security_id]
         whole = type(order.quantity) is int and order.quantity > 0
         if not whole or order.price != price or Fraction(order.notional) != Fraction(price) * order.quantity:
             faults.append(f"order {order}")
+    return faults + ([] if answer.relaxed else _unsafe_sequence(checked, policy, answer))
+
+
+def _unsafe_sequence(checked: CheckedPortfolio, policy: Policy, answer: Rebalance) -> list[str]:
+    """Paying each order's cost as it executes: never below the floor, or below what there was while it sells."""
+    cash = before = Fraction(checked.cash)
+    floor = max(
+        Fraction(policy.cash_floor) * Fraction(checked.market_value), Fraction(policy.cash_floor_amount)
+    )
+    faults = []
+    for order in answer.orders:
+        sells = order.side is Side.SELL
+        notional = Fraction(order.notional)
+        cash += (notional if sells else -notional) - notional * Fraction(policy.cost_rate)
+        cash -= Fraction(policy.cost_per_order)
+        if cash < (min(before, floor) if sells else floor):
+            faults.append(f"cash of {float(cash)} after {order.side} {order.security_id}")
     return faults
 
 
