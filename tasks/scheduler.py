@@ -80,6 +80,7 @@ class Scheduler:
             watch.failures = 0
             coming = watch.schedule.coming(now, 1)
             watch.look_at = coming[0].at if coming else datetime.max.replace(tzinfo=now.tzinfo)
+            log.debug("schedule.next", at=watch.look_at.isoformat())
 
     def _decide(self, schedule: Schedule, now: datetime) -> None:
         """Start the latest run that is due, once; then note that this and everything before it is decided."""

@@ -102,7 +102,9 @@ def test_every_example_is_one_of_what_it_stands_for(module: Any) -> None:
         extra = getattr(kind, "model_config", {}).get("json_schema_extra") or {}
         for example in extra.get("examples", ()):
             illustrated += 1
-            kind.model_validate(example) if module in {answers, schedule_answers} else kind.model_validate(example, strict=False)
+            kind.model_validate(example) if module in {answers, schedule_answers} else kind.model_validate(
+                example, strict=False
+            )
     assert illustrated >= 3
 
 

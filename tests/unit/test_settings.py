@@ -36,7 +36,8 @@ def test_a_lease_that_does_not_outlive_the_work_is_refused(solver: int, task: in
 
 
 @pytest.mark.parametrize(
-    "which", [{}, {"model_id": "m", "needing_rebalance": 7}, {"needing_rebalance": 0}, {"model_id": "m", "crom": ""}]
+    "which",
+    [{}, {"model_id": "m", "needing_rebalance": 7}, {"needing_rebalance": 0}, {"model_id": "m", "crom": ""}],
 )
 def test_a_schedule_is_of_one_model_or_of_all_that_need_a_rebalance(which: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="schedules"):
