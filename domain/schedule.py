@@ -65,10 +65,6 @@ class Occurrence:
     business_date: date | None
     reason: str | None = None
 
-    @property
-    def moved(self) -> bool:
-        return self.business_date is not None and self.business_date != self.day
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:

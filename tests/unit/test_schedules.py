@@ -1,5 +1,7 @@
 """Each business date of a schedule gets one run, whoever looks after it, and whatever was down meanwhile."""
 
+import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +14,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from adapters.stores.open import open_store
+from config.schedules import ScheduleSettings
 from config.settings import load_settings
 from domain.errors import Busy, Invalid, NotFound, StoreUnavailable
 from domain.ids import JobId, ModelId
@@ -214,6 +217,24 @@ def test_one_that_dies_between_job_and_note_leaves_a_run_that_another_does_not_r
 
     assert night.jobs() == ["schedule:nightly:2026-11-23"]
     assert told(logs, "schedule.missed") == []
+
+
+def test_who_is_second_to_note_a_new_schedule_goes_by_the_first_one_s_note(night: Night) -> None:
+    first, second = night.scheduler(schedule()), night.scheduler(schedule())
+
+    def overtaken(name: str, old: str | None, new: str) -> bool:
+        del vars(night.store)["swap_note"]
+        first.tick()
+        return night.world.store.swap_note(name, old, new)
+
+    vars(night.store)["swap_note"] = overtaken
+    with capture_logs() as logs:
+        second.tick()
+    night.at("2026-11-23")
+    second.tick()
+
+    assert len(told(logs, "schedule.known")) == 1
+    assert night.jobs() == ["schedule:nightly:2026-11-23"]
 
 
 # ------------------------------------------------------------------------------------------------ missed runs
@@ -595,6 +616,19 @@ def test_everything_that_is_wrong_with_schedules_is_told_at_once_by_name() -> No
     told_of = str(refused.value)
     assert [name for name in "abcde" if f"{name}: " not in told_of] == []
     assert "nightly" not in told_of
+
+
+def test_the_page_for_owners_tells_every_field_and_its_schedules_can_be_used() -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to-run-nightly.md").read_text()
+    table = page.split("| field | meaning | default |")[1].split("\n\n")[0]
+    named = re.findall(r"`([a-z_]+)`", " ".join(row.split("|")[1] for row in table.splitlines()[2:]))
+    (example,) = re.findall(r"TRIMTAB_SCHEDULES='(.+?)'", page, re.DOTALL)
+
+    assert sorted(named) == sorted(ScheduleSettings.model_fields)
+    monthly, nightly = build_schedules(load_settings(schedules=json.loads(example)))
+    assert (monthly.name, monthly.on_closed, monthly.needing_days) == ("month-end", "previous", 7)
+    assert nightly.days.name == "XNYS"
+    assert f"| {ScheduleSettings.model_fields['catch_up_seconds'].default:.0f} |" in table
 
 
 def test_the_moment_of_a_note_is_exact(night: Night) -> None:
