@@ -16,7 +16,7 @@ import structlog
 from domain.errors import Busy, StoreUnavailable, TrimtabError, Unavailable
 from domain.schedule import Occurrence, Schedule
 from tasks.services import Services
-from tasks.start_run import jobs_of_run, start_run
+from tasks.start_run import Run, jobs_of_run, start_run
 
 log = structlog.get_logger(__name__)
 
@@ -51,14 +51,14 @@ class Scheduler:
         now = self._services.jobs.now()
         for watch in self._watches:
             if watch.look_at is None or watch.look_at <= now:
-                named = structlog.contextvars.bound_contextvars(schedule=watch.schedule.name)
-                with named:
+                with structlog.contextvars.bound_contextvars(schedule=watch.schedule.name):
                     self._tend(watch, now)
 
     def _tend(self, watch: _Watch, now: datetime) -> None:
         """One schedule that cannot be tended must not keep the others waiting."""
         try:
             self._decide(watch.schedule, now)
+            coming = watch.schedule.coming(now, 1)
         except StoreUnavailable:
             raise
         except (Unavailable, Busy) as error:
@@ -78,7 +78,6 @@ class Scheduler:
             )
         else:
             watch.failures = 0
-            coming = watch.schedule.coming(now, 1)
             watch.look_at = coming[0].at if coming else datetime.max.replace(tzinfo=now.tzinfo)
             log.debug("schedule.next", at=watch.look_at.isoformat())
 
@@ -89,26 +88,18 @@ class Scheduler:
         if not due:
             return
         runs = [each for each in due if each.business_date is not None]
-        in_time = bool(runs) and schedule.enabled and now - runs[-1].at <= schedule.catch_up
-        if in_time:
-            self._start(schedule, runs[-1], now)
+        run = self._start(schedule, runs[-1], now) if runs else None
         missed = self._not_started(schedule, runs)
         if self._services.jobs.swap_note(_note_of(schedule), note, _noted(schedule, due[-1].at)):
             _tell(schedule, due, missed)
+            if run is not None:
+                _tell_start(run, now - runs[-1].at)
 
-    def _start(self, schedule: Schedule, due: Occurrence, now: datetime) -> None:
-        assert due.business_date is not None  # noqa: S101 - it is a run
-        run = start_run(schedule, due.business_date, self._services)
-        if run.created:
-            log.info(
-                "schedule.started",
-                business_date=run.business_date.isoformat(),
-                key=run.key,
-                jobs=run.created,
-                late_seconds=round((now - due.at).total_seconds(), 1),
-            )
-        elif not run.jobs:
-            log.info("schedule.nothing_to_do", business_date=run.business_date.isoformat(), key=run.key)
+    def _start(self, schedule: Schedule, due: Occurrence, now: datetime) -> Run | None:
+        """None: it is too late, or the schedule is disabled."""
+        if due.business_date is None or not schedule.enabled or now - due.at > schedule.catch_up:
+            return None
+        return start_run(schedule, due.business_date, self._services)
 
     def _not_started(self, schedule: Schedule, runs: Sequence[Occurrence]) -> list[str]:
         return [
@@ -138,6 +129,17 @@ def _again(watch: _Watch, now: datetime, longest: timedelta) -> float:
     wait = min(timedelta(seconds=2**watch.failures), longest)
     watch.look_at = now + wait
     return wait.total_seconds()
+
+
+def _tell_start(run: Run, late: timedelta) -> None:
+    """Whoever created its jobs: one that died before it could tell is told of here, too."""
+    log.info(
+        "schedule.started" if run.jobs else "schedule.nothing_to_do",
+        business_date=run.business_date.isoformat(),
+        key=run.key,
+        jobs=len(run.jobs),
+        late_seconds=round(late.total_seconds(), 1),
+    )
 
 
 def _tell(schedule: Schedule, due: Sequence[Occurrence], missed: Sequence[str]) -> None:

@@ -13,7 +13,6 @@ import pytest
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from adapters.stores.open import open_store
 from config.schedules import ScheduleSettings
 from config.settings import load_settings
 from domain.errors import Busy, Invalid, NotFound, StoreUnavailable
@@ -27,6 +26,7 @@ from tasks.start_run import find_schedule, jobs_of_run, start_by_hand, start_run
 from tests.support import builders
 from tests.support.schedules import StoreAt, schedule, there
 from tests.support.world import World
+from worker.processes import beat
 from worker.schedules import build_schedules
 
 MONDAY = date(2026, 11, 23)
@@ -158,47 +158,6 @@ def test_a_holiday_is_skipped_and_told_once_and_a_half_day_runs(night: Night) ->
 
 
 # ------------------------------------------------------------------------------------------------ several schedulers
-
-
-def test_any_number_of_schedulers_start_one_job_a_night(tmp_path: Path, night: Night) -> None:
-    """Threads with connections of their own, on one real store, all at the same moment."""
-    nights = ["2026-11-23", "2026-11-24", "2026-11-25", "2026-11-27", "2026-11-30"]
-    copies = 4
-    stores = [open_store(f"sqlite:///{tmp_path / 'world.db'}", synchronous="off") for _ in range(copies)]
-    clocks = [StoreAt(store, there(nights[0], "12:00")) for store in stores]
-    schedulers = [
-        Scheduler(
-            replace(
-                night.world.services, jobs=clock.as_jobs, models=clock.store, schedules=lambda: (schedule(),)
-            )
-        )
-        for clock in clocks
-    ]
-    together = threading.Barrier(copies)
-
-    def look(scheduler: Scheduler, clock: StoreAt) -> None:
-        scheduler.tick()
-        for each in nights:
-            together.wait(10)
-            clock.time = there(each, "22:00")
-            scheduler.tick()
-
-    with capture_logs() as logs:
-        threads = [threading.Thread(target=look, args=each) for each in zip(schedulers, clocks, strict=True)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-    for store in stores:
-        store.close()
-
-    assert night.jobs() == [f"schedule:nightly:{each}" for each in nights]
-    assert told(logs, "schedule.missed") == []
-    assert [entry["day"] for entry in told(logs, "schedule.skipped")] == [
-        "2026-11-26",
-        "2026-11-28",
-        "2026-11-29",
-    ]
 
 
 def test_one_that_dies_between_job_and_note_leaves_a_run_that_another_does_not_repeat(night: Night) -> None:
@@ -616,6 +575,16 @@ def test_everything_that_is_wrong_with_schedules_is_told_at_once_by_name() -> No
     told_of = str(refused.value)
     assert [name for name in "abcde" if f"{name}: " not in told_of] == []
     assert "nightly" not in told_of
+
+
+def test_a_scheduler_with_a_schedule_that_cannot_be_used_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.processes.beat.stop_on_signals", threading.Event)  # the signals are pytest's
+    settings = load_settings(state_dir=tmp_path, schedules=[{**NIGHTLY, "calendar": "XXXX"}])
+
+    with pytest.raises(Invalid, match="nightly: no calendar of an exchange 'XXXX'"):
+        beat.run(settings)
 
 
 def test_the_page_for_owners_tells_every_field_and_its_schedules_can_be_used() -> None:
