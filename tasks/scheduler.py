@@ -8,7 +8,7 @@ however often it is tried. So there may be any number of schedulers, and any of 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -37,6 +37,28 @@ class _Watch:
     schedule: Schedule
     look_at: datetime | None = None  # nothing is due before; None: look at once
     failures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What schedulers tell each other of a schedule: its line, since when they know it, and what is decided of it."""
+
+    line: str
+    since: datetime
+    decided: datetime
+
+    @classmethod
+    def read(cls, text: str) -> "Note":
+        told = json.loads(text)
+        return cls(
+            line=told["line"],
+            since=datetime.fromisoformat(told["since"]),
+            decided=datetime.fromisoformat(told["decided"]),
+        )
+
+    def text(self) -> str:
+        since, decided = self.since.isoformat(), self.decided.isoformat()
+        return json.dumps({"line": self.line, "since": since, "decided": decided})
 
 
 class Scheduler:
@@ -83,14 +105,14 @@ class Scheduler:
 
     def _decide(self, schedule: Schedule, now: datetime) -> None:
         """Start the latest run that is due, once; then note that this and everything before it is decided."""
-        note, decided = self._decided(schedule, now)
-        due = schedule.occurrences(decided, now)
+        text, note = self._noted(schedule, now)
+        due = schedule.occurrences(note.decided, now)
         if not due:
             return
         runs = [each for each in due if each.business_date is not None]
         run = self._start(schedule, runs[-1], now) if runs else None
         missed = self._not_started(schedule, runs)
-        if self._services.jobs.swap_note(_note_of(schedule), note, _noted(schedule, due[-1].at)):
+        if self._swap(schedule, text, replace(note, decided=due[-1].at)):
             _tell(schedule, due, missed)
             if run is not None:
                 _tell_start(run, now - runs[-1].at)
@@ -109,19 +131,28 @@ class Scheduler:
             and jobs_of_run(schedule, each.business_date, self._services) is None
         ]
 
-    def _decided(self, schedule: Schedule, now: datetime) -> tuple[str, datetime]:
-        """The note, and the moment it tells.
+    def _noted(self, schedule: Schedule, now: datetime) -> tuple[str, Note]:
+        """The note of this line, as it stands in the store and as it reads.
 
         What a line would have run before anybody knew of it was not missed: a new or changed one begins now.
         """
         while True:
-            note = self._services.jobs.get_note(_note_of(schedule))
-            known = {} if note is None else json.loads(note)
-            if note is not None and known["line"] == _line_of(schedule):
-                return note, datetime.fromisoformat(known["decided"])
-            since = now if note is None else now - ROLLING
-            if self._services.jobs.swap_note(_note_of(schedule), note, _noted(schedule, since)):
+            text = self._services.jobs.get_note(_name_of(schedule))
+            if text is not None and (note := Note.read(text)).line == _line_of(schedule):
+                return text, note
+            since = now if text is None else now - ROLLING
+            if self._swap(schedule, text, Note(line=_line_of(schedule), since=since, decided=since)):
                 log.info("schedule.known", cron=schedule.line.text, time_zone=schedule.zone.key)
+
+    def _swap(self, schedule: Schedule, old: str | None, new: Note) -> bool:
+        return self._services.jobs.swap_note(_name_of(schedule), old, new.text())
+
+
+def known_since(schedule: Schedule, services: Services) -> datetime | None:
+    """Since when schedulers look after this line; None: none has seen it yet."""
+    text = services.jobs.get_note(_name_of(schedule))
+    note = None if text is None else Note.read(text)
+    return note.since if note is not None and note.line == _line_of(schedule) else None
 
 
 def _again(watch: _Watch, now: datetime, longest: timedelta) -> float:
@@ -160,12 +191,8 @@ def _tell(schedule: Schedule, due: Sequence[Occurrence], missed: Sequence[str]) 
 # ------------------------------------------------------------------------------------------------ the note
 
 
-def _note_of(schedule: Schedule) -> str:
+def _name_of(schedule: Schedule) -> str:
     return f"schedule:{schedule.name}"
-
-
-def _noted(schedule: Schedule, decided: datetime) -> str:
-    return json.dumps({"line": _line_of(schedule), "decided": decided.isoformat()})
 
 
 def _line_of(schedule: Schedule) -> str:

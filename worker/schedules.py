@@ -24,7 +24,7 @@ def build_schedules(settings: Settings) -> Sequence[Schedule]:
     faults: list[str] = []
     for each in sorted(settings.schedules, key=lambda each: each.name):
         try:
-            built.append(_build(each))
+            built.append(_build(each, settings.max_parallelism))
         except Invalid as error:
             faults.append(f"{each.name}: {error}")
     if faults:
@@ -32,8 +32,10 @@ def build_schedules(settings: Settings) -> Sequence[Schedule]:
     return tuple(built)
 
 
-def _build(given: ScheduleSettings) -> Schedule:
+def _build(given: ScheduleSettings, max_parallelism: int) -> Schedule:
     Policy().with_changes(given.policy)
+    if given.parallelism is not None and given.parallelism > max_parallelism:
+        raise Invalid(f"parallelism {given.parallelism} is above TRIMTAB_MAX_PARALLELISM, {max_parallelism}")
     needing = given.needing_rebalance
     return Schedule(
         name=given.name,

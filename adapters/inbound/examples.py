@@ -171,6 +171,7 @@ _NEXT_RUN: Final[Document] = {
     "day": "2026-11-27",
     "business_date": "2026-11-27",
     "reason": None,
+    "started": False,
 }
 SCHEDULE: Final[Document] = {
     "schedule_id": "nightly",
@@ -185,6 +186,7 @@ SCHEDULE: Final[Document] = {
     "needing_rebalance": None,
     "parallelism": 8,
     "policy": {"cash_floor": "0.02"},
+    "known_since": "2026-11-02T09:14:07.512000Z",
     "next_run": _NEXT_RUN,
     "last_run": {
         "at": "2026-11-26T03:00:00Z",
@@ -204,6 +206,7 @@ NEXT_RUNS: Final[Document] = {
             "day": "2026-11-26",
             "business_date": None,
             "reason": "Thanksgiving Day",
+            "started": False,
         },
         _NEXT_RUN,
     ],

@@ -8,6 +8,7 @@ from pydantic import Field
 from adapters.inbound import examples
 from adapters.inbound.answers import Answer, JobAnswer, example, job_answer
 from domain.schedule import Occurrence, OnClosedDay, Schedule
+from tasks.scheduler import known_since
 from tasks.services import Services
 from tasks.start_run import Run, jobs_of_run
 
@@ -22,10 +23,11 @@ class NextRunAnswer(Answer):
     day: date = Field(description="The day the cron line names.")
     business_date: date | None = Field(description="Of the run; null: it does not run.")
     reason: str | None = Field(description="Why the day is skipped, or its run has moved to another day.")
+    started: bool = Field(description="By hand, before its time: it is not started again.")
 
 
 class LastRunAnswer(Answer):
-    """The latest run that was due."""
+    """The latest run that was due since schedulers know the line."""
 
     at: datetime
     business_date: date
@@ -50,6 +52,9 @@ class ScheduleAnswer(Answer):
     )
     parallelism: int | None
     policy: dict[str, Any]
+    known_since: datetime | None = Field(
+        description="When a scheduler first saw this line. Null: none has, so nothing is started."
+    )
     next_run: NextRunAnswer | None = Field(description="Null where it is disabled, or never runs again.")
     last_run: LastRunAnswer | None
 
@@ -100,7 +105,8 @@ def schedule_answer(schedule: Schedule, services: Services) -> ScheduleAnswer:
         needing_rebalance=_needing(schedule),
         parallelism=schedule.parallelism,
         policy=dict(schedule.policy),
-        next_run=_next_run(coming[-1], schedule) if runs else None,
+        known_since=known_since(schedule, services),
+        next_run=_next_run(coming[-1], schedule, services) if runs else None,
         last_run=_last_run(schedule, now, services),
     )
 
@@ -116,7 +122,7 @@ def next_runs_answer(schedule: Schedule, count: int, services: Services) -> Next
     return NextRunsAnswer(
         schedule_id=schedule.name,
         enabled=schedule.enabled,
-        runs=[_next_run(each, schedule) for each in coming],
+        runs=[_next_run(each, schedule, services) for each in coming],
     )
 
 
@@ -131,13 +137,15 @@ def schedule_run_answer(run: Run) -> ScheduleRunAnswer:
     )
 
 
-def _next_run(occurrence: Occurrence, schedule: Schedule) -> NextRunAnswer:
+def _next_run(occurrence: Occurrence, schedule: Schedule, services: Services) -> NextRunAnswer:
+    business_date = occurrence.business_date
     return NextRunAnswer(
         at=occurrence.at,
         local=occurrence.at.astimezone(schedule.zone).isoformat(),
         day=occurrence.day,
-        business_date=occurrence.business_date,
+        business_date=business_date,
         reason=occurrence.reason,
+        started=business_date is not None and jobs_of_run(schedule, business_date, services) is not None,
     )
 
 
@@ -146,6 +154,9 @@ def _last_run(schedule: Schedule, now: datetime, services: Services) -> LastRunA
     if latest is None or latest.business_date is None:
         return None
     jobs = jobs_of_run(schedule, latest.business_date, services)
+    since = known_since(schedule, services)
+    if jobs is None and (since is None or latest.at <= since):
+        return None
     return LastRunAnswer(
         at=latest.at,
         business_date=latest.business_date,

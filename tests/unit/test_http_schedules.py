@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from adapters.inbound.api import ApiOptions, create_app
 from adapters.inbound.cli import create_cli
 from adapters.inbound.cli.wiring import Wiring
+from tasks.scheduler import Scheduler
 from tasks.services import Services
 from tests.support.front_desk import MODEL_ID, FrontDesk
 from tests.support.schedules import StoreAt, schedule, there
@@ -27,6 +28,7 @@ THANKSGIVING = {
     "day": "2026-11-26",
     "business_date": None,
     "reason": "Thanksgiving Day",
+    "started": False,
 }
 
 
@@ -80,12 +82,17 @@ def refused(answer: Any, status: int, code: str) -> str:
 
 
 def test_schedules_are_listed_with_their_next_run_and_whether_the_last_was_started(
-    client: TestClient,
+    client: TestClient, services: Services, store: StoreAt
 ) -> None:
+    store.later(hours=-2)
+    Scheduler(services).tick()
+    store.later(hours=2)
+
     nightly, sweep = client.get(SCHEDULES).json()["schedules"]
 
     assert (nightly["schedule_id"], nightly["in_words"]) == ("nightly", "At 22:00 on Monday through Friday")
     assert nightly["next_run"]["business_date"] == "2026-11-27"
+    assert nightly["known_since"] == "2026-11-26T02:00:00Z"
     assert nightly["last_run"] == {
         "at": "2026-11-26T03:00:00Z",
         "business_date": "2026-11-25",
@@ -97,6 +104,25 @@ def test_schedules_are_listed_with_their_next_run_and_whether_the_last_was_start
         None,
         "last_business_date",
     )
+
+
+def test_of_a_schedule_no_scheduler_has_seen_no_run_was_missed(client: TestClient) -> None:
+    told = client.get(f"{SCHEDULES}/nightly").json()
+
+    assert (told["known_since"], told["last_run"]) == (None, None)
+
+
+def test_a_next_run_that_was_started_by_hand_says_so(client: TestClient, store: StoreAt) -> None:
+    store.later(hours=-2)
+    client.post(RUN)
+
+    runs = client.get(f"{SCHEDULES}/nightly/next", params={"count": 2}).json()["runs"]
+
+    assert [(each["business_date"], each["started"]) for each in runs] == [
+        ("2026-11-25", True),
+        (None, False),
+        ("2026-11-27", False),
+    ]
 
 
 def test_one_schedule_tells_the_job_of_its_last_run(client: TestClient) -> None:
@@ -196,7 +222,13 @@ def test_a_store_that_is_out_is_503(desk: FrontDesk) -> None:
 # ------------------------------------------------------------------------------------------------ command line
 
 
-def test_the_command_lists_schedules(command: Callable[..., Result]) -> None:
+def test_the_command_lists_schedules(
+    command: Callable[..., Result], services: Services, store: StoreAt
+) -> None:
+    assert "no scheduler has seen it" in command("list").stdout
+    store.later(hours=-2)
+    Scheduler(services).tick()
+    store.later(hours=2)
     text = command("list").stdout
     assert "2026-11-27 at 2026-11-27 22:00" in text
     assert "2026-11-25 not started" in text

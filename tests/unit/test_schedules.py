@@ -567,13 +567,14 @@ def test_everything_that_is_wrong_with_schedules_is_told_at_once_by_name() -> No
         {**NIGHTLY, "name": "c", "calendar": "XXXX"},
         {**NIGHTLY, "name": "d", "policy": {"cash": "1"}},
         {**NIGHTLY, "name": "e", "time_zone": "Europe"},
+        {**NIGHTLY, "name": "f", "parallelism": 257},
         NIGHTLY,
     ]
     with pytest.raises(Invalid) as refused:
         build_schedules(load_settings(schedules=wrong))
 
     told_of = str(refused.value)
-    assert [name for name in "abcde" if f"{name}: " not in told_of] == []
+    assert [name for name in "abcdef" if f"{name}: " not in told_of] == []
     assert "nightly" not in told_of
 
 

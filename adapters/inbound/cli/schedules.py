@@ -77,7 +77,12 @@ def _add_next(app: typer.Typer, wiring: Wiring) -> None:
         print_table(
             ("day", "business date", "at", "why"),
             (
-                (each.day, each.business_date or "skipped", _clock(each), each.reason or "")
+                (
+                    each.day,
+                    each.business_date or "skipped",
+                    _clock(each),
+                    "started already" if each.started else each.reason or "",
+                )
                 for each in answer.runs
             ),
         )
@@ -128,5 +133,5 @@ def _why_not(answer: ScheduleAnswer) -> str:
 
 def _last(answer: ScheduleAnswer) -> str:
     if answer.last_run is None:
-        return ""
+        return "" if answer.known_since else "no scheduler has seen it"
     return f"{answer.last_run.business_date} {'started' if answer.last_run.started else 'not started'}"
