@@ -230,11 +230,18 @@ def test_the_command_lists_schedules(
     Scheduler(services).tick()
     store.later(hours=2)
     text = command("list").stdout
-    assert "2026-11-27 at 2026-11-27 22:00" in text
+    assert "2026-11-27 22:00" in text
+    assert "models not rebalanced since the last business date" in text
     assert "2026-11-25 not started" in text
     assert "disabled" in text
     names = [json.loads(line)["schedule_id"] for line in command("list", "--json").stdout.splitlines()]
     assert names == ["nightly", "sweep"]
+
+
+def test_the_command_tells_after_how_many_days_models_need_a_rebalance(services: Services) -> None:
+    weekly = schedule("0 22 * * FRI", name="weekly", model_id=None, needing_days=7)
+    text = command_over(replace(services, schedules=lambda: (weekly,)))("list").stdout
+    assert "models not rebalanced for 7 days" in text
 
 
 def test_the_command_shows_next_runs(command: Callable[..., Result]) -> None:

@@ -9,6 +9,7 @@ from adapters.inbound.cli.output import MAX_INPUT_BYTES, AsJson, guarded, print_
 from adapters.inbound.cli.wiring import Wiring
 from adapters.inbound.payloads import parse_schedule_run
 from adapters.inbound.schedule_answers import (
+    LAST_BUSINESS_DATE,
     NextRunAnswer,
     ScheduleAnswer,
     next_runs_answer,
@@ -45,11 +46,11 @@ def _add_list(app: typer.Typer, wiring: Wiring) -> None:
             (
                 (
                     answer.schedule_id,
-                    answer.model_id or f"models not rebalanced: {answer.needing_rebalance}",
+                    answer.model_id or _which(answer),
                     answer.in_words,
                     answer.time_zone,
                     answer.calendar or "every day",
-                    _in_words(answer.next_run) if answer.next_run else _why_not(answer),
+                    _clock(answer.next_run) if answer.next_run else _why_not(answer),
                     _last(answer),
                 )
                 for answer in answers
@@ -118,12 +119,14 @@ def _add_run(app: typer.Typer, wiring: Wiring) -> None:
             )
 
 
-def _in_words(run: NextRunAnswer) -> str:
-    return f"{run.business_date} at {_clock(run)}"
+def _which(answer: ScheduleAnswer) -> str:
+    if answer.needing_rebalance == LAST_BUSINESS_DATE:
+        return "models not rebalanced since the last business date"
+    return f"models not rebalanced for {answer.needing_rebalance} days"
 
 
 def _clock(run: NextRunAnswer) -> str:
-    """As a clock there shows it."""
+    """As a clock there shows it; its date is the business date."""
     return run.local[:16].replace("T", " ")
 
 
