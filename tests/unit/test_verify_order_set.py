@@ -3,14 +3,20 @@
 import copy
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from domain.policy import Policy
+from domain.policy import OnInfeasible, Policy
+from domain.rebalance import rebalance
+from tasks.order_set import finish_of
 from tasks.verify_order_set import verify_order_set
+from tests.support import builders
+from tests.support.lives import job
+from tests.support.problems import OutOfTime
 from tests.support.world import World
 
 Document = dict[str, Any]
@@ -108,3 +114,50 @@ def test_a_refusal_without_orders_is_right(documents: tuple[Document, Document])
     order_set["orders"] = []
 
     assert verify_order_set(order_set, result, Policy()) == ()
+
+
+# ------------------------------------------------------------------------------------------------ relaxed rules
+
+RELAXING = Policy(on_infeasible=OnInfeasible.RELAX)
+
+
+def relaxed_documents(policy: Policy = RELAXING) -> tuple[Document, Document]:
+    """Of a portfolio of 1,000 whose one security, at 700 a share, should be worth 450 to 550: one share is bought."""
+    prices = {1: 700}
+    answer = rebalance(
+        builders.portfolio_id(1),
+        builders.portfolio(1000),
+        builders.model({1: ("0.5", "0.05", "0.05")}),
+        builders.prices(prices),
+        policy,
+        OutOfTime(),
+    )
+    finish = finish_of(job(), 1, answer, builders.snapshot(prices))
+    assert finish.order_set is not None
+    return json.loads(finish.order_set), json.loads(finish.result)
+
+
+@pytest.mark.parametrize("policy", [RELAXING, replace(RELAXING, cost_per_order=Decimal(1))])
+def test_an_order_set_of_relaxed_rules_is_right_if_they_give_way_as_it_says(policy: Policy) -> None:
+    order_set, result = relaxed_documents(policy)
+    assert [each["amount"] for each in order_set["relaxed"]] == ["150.00"]
+    assert "explanation" not in order_set
+    assert verify_order_set(order_set, result, policy) == ()
+
+
+@pytest.mark.parametrize("amount", ["149.99", "150.01", None])
+def test_an_order_set_that_says_another_relaxation_than_it_takes_is_wrong(amount: str | None) -> None:
+    order_set, result = relaxed_documents()
+    for each in (order_set, result):
+        if amount is None:
+            del each["relaxed"]
+        else:
+            each["relaxed"][0]["amount"] = amount
+    assert verify_order_set(order_set, result, RELAXING)
+
+
+def test_an_order_set_and_a_result_that_differ_in_what_gave_way_are_wrong() -> None:
+    order_set, result = relaxed_documents()
+    del order_set["relaxed"]
+    (fault,) = verify_order_set(order_set, result, RELAXING)
+    assert "differ in relaxed" in fault

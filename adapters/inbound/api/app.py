@@ -17,6 +17,7 @@ from adapters.inbound.api.options import ApiOptions
 from adapters.inbound.api.origins import Origins
 from adapters.inbound.api.rebalances import rebalances_router, starts_router
 from adapters.inbound.api.results import results_router
+from adapters.inbound.api.schedules import schedules_router
 from adapters.inbound.api.what_if import what_if_router
 from adapters.inbound.payloads import (
     ModelCreate,
@@ -30,6 +31,7 @@ from adapters.inbound.payloads import (
     PositionUpdate,
     RebalanceRequest,
     RetryRequest,
+    ScheduleRunRequest,
     WhatIfRequest,
 )
 from tasks.services import Services
@@ -48,6 +50,7 @@ _READ_AS_BYTES = (
     PositionUpdate,
     PortfoliosRequest,
     WhatIfRequest,
+    ScheduleRunRequest,
 )
 
 
@@ -77,6 +80,7 @@ def create_app(services: Services, options: ApiOptions) -> FastAPI:
         what_if_router(services, options, access),
         models_router(services, options, access),
         model_parts_router(services, options, access),
+        schedules_router(services, options, access),
         health_router(services, options, errors, access),
     ):
         require_roles(router.routes)
