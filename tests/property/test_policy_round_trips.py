@@ -44,6 +44,25 @@ def test_a_policy_of_a_request_arrives_digit_for_digit(document: dict[str, Any])
 
 @patient
 @given(DOCUMENTS)
+def test_a_schedule_s_policy_is_read_from_its_settings_as_from_a_request(document: dict[str, Any]) -> None:
+    """Settings are JSON that nobody has turned into the domain's types."""
+    schedule = Policy().with_changes(document)
+    names = (
+        "no_buy",
+        "no_sell",
+        "no_trade",
+        "lot_sizes",
+        "max_orders",
+        "max_turnover",
+        "raise_cash",
+        "run_type",
+    )
+    assert [getattr(schedule, name) for name in names] == [getattr(asked(document), name) for name in names]
+    assert {group.name for group in schedule.groups} == {group.name for group in asked(document).groups}
+
+
+@patient
+@given(DOCUMENTS)
 def test_what_is_answered_of_a_model_s_policy_can_be_sent_again(document: dict[str, Any]) -> None:
     policy = asked(document)
     again = json.loads(policy_answer(policy).model_dump_json())
