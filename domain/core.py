@@ -285,11 +285,12 @@ class _Table:
 
 
 def _scaled_down(amounts: IntArray, multiplier: int, parts: int) -> IntArray:
-    """Amounts x multiplier / parts, rounded down or lower still where the product might not fit."""
-    most = int(amounts.max(initial=0))
-    if amounts.dtype == np.object_ or most * multiplier < _INT64_SAFE:
+    """Amounts (from 0 up) x multiplier / parts, rounded down; lower still where the product might not fit."""
+    if amounts.dtype == np.object_:
         return amounts * multiplier // parts
-    shift = (most * multiplier // _INT64_SAFE).bit_length()
+    shift = max(0, int(amounts.max(initial=0)).bit_length() + multiplier.bit_length() - 60)
+    if multiplier.bit_length() > 60:
+        return np.zeros_like(amounts)
     return ((amounts >> shift) * multiplier // parts) << shift
 
 

@@ -194,15 +194,15 @@ class _Search:
             SolverFailed: it never keeps the rules exactly, and there was no answer before.
         """
         program = formulation.program
-        for _ in range(1 + MAX_TIGHTENINGS):
+        for left in range(MAX_TIGHTENINGS, -1, -1):
             if answer.values is None:
                 break
             quantity = formulation.quantity(answer.values)
             if self._offer(quantity, PROGRAM, solver.name):
                 return
             missed = {coupling.rule: by for coupling, by in self._extended.missed(quantity)}
-            if not missed:
-                break  # beside a choice by a tolerance: no row to tighten
+            if not (missed and left):  # nothing missed: beside a choice by a tolerance, and no row to tighten
+                break
             program.rows[:] = [_tightened(row, missed) for row in program.rows]
             answer = solver.solve_program(program, None)
         if self._best is None:

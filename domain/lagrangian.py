@@ -85,7 +85,7 @@ class Board:
         """What each security adds to the objective with these shares, a row a security."""
         objective = self.extended.objective
         traded = abs(points - self._held)
-        worth: IntArray = self._traded * traded + objective.per_order * (traded != 0)
+        worth: IntArray = self._traded * traded + objective.per_order * (traded != 0).astype(traded.dtype)
         if objective.drift:
             worth = worth + abs(self._target - points * self._price)
         return worth
@@ -93,7 +93,7 @@ class Board:
     def loads_of(self, points: IntArray) -> IntArray:
         """What each security adds to each coupling row with these shares: row, security, point."""
         traded = abs(points - self._held)
-        ordered = traded != 0
+        ordered = (traded != 0).astype(traded.dtype)
         loads = [
             shares * points + rate * traded + fee * ordered
             for shares, rate, fee in zip(self._row_shares, self._row_traded, self._row_orders, strict=True)
