@@ -16,7 +16,7 @@ from adapters.solver.deferred import DeferredSolver
 from domain.errors import SolverFailed
 from domain.extended import Choices, Coupling, Extended, Objective, Window
 from domain.extended_program import build_program
-from domain.program import INFEASIBLE, OPTIMAL, TIME_LIMIT, Program, Row, RuleName
+from domain.program import INFEASIBLE, OPTIMAL, TIME_LIMIT, Column, Program, Row, RuleName
 from tests.support.builders import security_id
 
 UNIT = 100
@@ -135,13 +135,14 @@ def through_cvxpy(program: Program) -> float:
     """The same arrays through CVXPY, without a start."""
     x = cp.Variable(len(program.cost), integer=True)
     rows = np.array(
-        [[row.weights.get(column, 0) for column in range(len(program.cost))] for row in program.rows]
+        [[row.weights.get(Column(column), 0) for column in range(len(program.cost))] for row in program.rows]
     )
     least = np.array([-1e9 if row.least is None else row.least for row in program.rows])
     most = np.array([1e9 if row.most is None else row.most for row in program.rows])
+    rows_at: cp.Expression = cp.Constant(rows) @ x
     problem = cp.Problem(
         cp.Minimize(np.array(program.cost) @ x),
-        [rows @ x <= most, rows @ x >= least, x >= np.array(program.lower), x <= np.array(program.upper)],
+        [rows_at <= most, rows_at >= least, x >= np.array(program.lower), x <= np.array(program.upper)],
     )
     problem.solve(solver=cp.HIGHS, mip_rel_gap=0.0, mip_abs_gap=0.0)  # type: ignore[no-untyped-call]  # unannotated
     return float(problem.value)
