@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from domain import money
 from domain.checks import StatedValueRange
 from domain.errors import SolverFailed, SolverTimeout
+from domain.explain.told import Relaxed
 from domain.ids import PortfolioId, SecurityId
 from domain.model import InvestmentModel
 from domain.policy import OnInfeasible, Policy, RunType
@@ -23,7 +26,7 @@ FAILED = "failed"
 SKIPPED = "skipped"  # the time was up before its turn came
 
 _ZERO = Decimal("0.00")
-_TURNOVER_PLACES = Decimal("0.000001")
+_TURNOVER_PARTS = 1_000_000
 
 # What a frontier asks for is the least drift that an amount of trading can buy; these ask for something else.
 _NOT_FOR_LEAST_DRIFT = frozenset({RunType.TO_BAND, RunType.IF_OUTSIDE})
@@ -68,6 +71,7 @@ class Compared:
     cost: Decimal | None = None
     orders: int | None = None
     proof: Proof | None = None
+    relaxed: tuple[Relaxed, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
 
 
@@ -146,12 +150,12 @@ def frontier(
 
 
 def _limits(best: Compared, points: int) -> Iterator[Decimal]:
-    """All but the last: that one is the answer without a limit. Weights, to 6 decimals."""
+    """All but the last: that one is the answer without a limit. Weights, up to a millionth."""
     if not best.turnover or not best.market_value:
         return
+    most = Fraction(best.turnover) / Fraction(best.market_value)
     for step in range(points - 1):
-        part = best.turnover * step / (best.market_value * (points - 1))
-        yield part.quantize(_TURNOVER_PLACES, rounding=ROUND_CEILING)
+        yield Decimal(ceil(most * step / (points - 1) * _TURNOVER_PARTS)) / _TURNOVER_PARTS
 
 
 def _not_dominated(
@@ -209,6 +213,7 @@ def _compared(name: str, answer: Rebalance, policy: Policy) -> Compared:
         cost=money.tidy(money.add(money.multiply(turnover, policy.cost_rate), per_order)) if valued else None,
         orders=len(answer.orders) if valued else None,
         proof=answer.proof,
+        relaxed=answer.relaxed,
         conflicts=answer.conflicts,
     )
 
@@ -227,5 +232,6 @@ def _nothing_done(row: Compared) -> Compared:
         cost=_ZERO if valued else None,
         orders=0 if valued else None,
         proof=None,
+        relaxed=(),
         conflicts=(),
     )

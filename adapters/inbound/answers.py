@@ -271,6 +271,17 @@ class ProofAnswer(Answer):
     bound_by: str
 
 
+class RelaxedAnswer(Answer):
+    """A rule that gave way."""
+
+    rule: str
+    security_id: str | None
+    group: str | None
+    amount: str
+    unit: str = Field(description="money or orders.")
+    message: str
+
+
 class RebalancedPortfolioAnswer(Answer):
     """One portfolio. Sums are null where its input did not allow them, and where it failed or was cancelled."""
 
@@ -284,6 +295,11 @@ class RebalancedPortfolioAnswer(Answer):
     drift_after: str | None = None
     orders: list[OrderAnswer] = []
     proof: ProofAnswer | None = None
+    cost: str | None = Field(
+        default=None, description="Of the orders, where the policy asks for such things."
+    )
+    turnover: str | None = Field(default=None, description="Likewise: bought and sold together.")
+    relaxed: list[RelaxedAnswer] = []
 
 
 class RebalancePortfoliosAnswer(Answer):
@@ -538,6 +554,7 @@ class ComparedAnswer(Answer):
     cost: DecimalText | None = Field(description="What the policy says that the orders cost.")
     orders: int | None = Field(description="How many.")
     proof: ComparedProofAnswer | None
+    relaxed: list[RelaxedAnswer]
     conflicts: list[ConflictAnswer]
 
 
@@ -586,6 +603,9 @@ def what_if_answer(found: what_if.WhatIfAnswer) -> WhatIfAnswer:
 def _compared(row: Compared) -> ComparedAnswer:
     told = {field.name: getattr(row, field.name) for field in fields(row)}
     told["proof"] = None if row.proof is None else ComparedProofAnswer(**asdict(row.proof))
+    told["relaxed"] = [
+        RelaxedAnswer(**{**asdict(each), "amount": plain(each.amount)}) for each in row.relaxed
+    ]
     told["conflicts"] = [
         ConflictAnswer(rule=each.rule, message=each.message, security_id=each.security_id, amount=each.amount)
         for each in row.conflicts

@@ -196,6 +196,7 @@ _NOTHING_DONE: Final[Document] = {
     "cost": "0",
     "orders": 0,
     "proof": None,
+    "relaxed": [],
     "conflicts": [],
 }
 _DONE: Final[Document] = {
