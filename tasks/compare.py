@@ -13,7 +13,7 @@ from domain.errors import SolverFailed, SolverTimeout
 from domain.explain.told import Relaxed
 from domain.ids import PortfolioId, SecurityId
 from domain.model import InvestmentModel
-from domain.policy import OnInfeasible, Policy, RunType
+from domain.policy import MAX_TURNOVER, OnInfeasible, Policy, RunType
 from domain.portfolio import Portfolio
 from domain.ports import Solver
 from domain.rebalance import Conflict, Outcome, Proof, Rebalance, decide
@@ -155,7 +155,9 @@ def _limits(best: Compared, points: int) -> Iterator[Decimal]:
         return
     most = Fraction(best.turnover) / Fraction(best.market_value)
     for step in range(points - 1):
-        yield Decimal(ceil(most * step / (points - 1) * _TURNOVER_PARTS)) / _TURNOVER_PARTS
+        limit = Decimal(ceil(most * step / (points - 1) * _TURNOVER_PARTS)) / _TURNOVER_PARTS
+        if limit <= MAX_TURNOVER:  # one that is deep in debt may turn over more
+            yield limit
 
 
 def _not_dominated(

@@ -12,7 +12,7 @@ from adapters.solver.cvxpy_solver import CvxpySolver
 from domain.checks import StatedValueRange
 from domain.errors import Invalid, NotFound, SolverTimeout, UpstreamUnavailable
 from domain.ids import ModelId
-from domain.policy import OnInfeasible, Policy, RunType
+from domain.policy import NegativeCash, OnInfeasible, Policy, RunType
 from tasks.compare import AS_ASKED, DO_NOTHING, FAILED, SKIPPED, Book, Compared, Scenario, compare, frontier
 from tasks.services import Services
 from tasks.what_if import FrontierAsked, WhatIf, what_if, what_if_whole
@@ -159,6 +159,16 @@ def test_a_frontier_is_of_least_drift_and_of_rules_that_hold(run_type: RunType) 
     assert [row.drift_after for _, row in frontier(book(policy=policy), ONE, 3, SOLVER).points] == [
         row.drift_after for _, row in frontier(book(), ONE, 3, SOLVER).points
     ]
+
+
+def test_a_portfolio_deep_in_debt_turns_over_more_than_any_limit() -> None:
+    """It is worth 600 and sells 5,500: limits stop at twice its worth."""
+    policy = Policy(negative_cash=NegativeCash.RAISE)
+    owing = builders.portfolio("-5537", {1: 100})
+    found = frontier(book(owing, policy=policy), owing, 5, SOLVER)
+    assert found.points[-1][1].turnover is not None
+    assert found.points[-1][1].turnover > 5_000
+    assert found.infeasible >= 1
 
 
 # ------------------------------------------------------------------------------------------------ the question
