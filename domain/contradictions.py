@@ -43,19 +43,61 @@ class Contradiction:
     message: str
 
 
+class ModelWeights:
+    """The least and the most weight of each security of a model by its own bounds, as fractions: made once."""
+
+    def __init__(self, positions: Sequence[ModelPosition]) -> None:
+        self._positions = positions
+        self._least: dict[Bounds, Mapping[SecurityId, Fraction]] = {}
+        self._most: dict[Bounds, Mapping[SecurityId, Fraction]] = {}
+        self._together: dict[Bounds, Fraction] = {}
+
+    def least(self, bounds: Bounds) -> Mapping[SecurityId, Fraction]:
+        """Lower bounds; those that are 0 are left out."""
+        if bounds not in self._least:
+            lower = {
+                each.security_id: Fraction(each.target) - _drift(each, each.low_drift, bounds)
+                for each in self._positions
+            }
+            self._least[bounds] = {each: weight for each, weight in lower.items() if weight > 0}
+        return self._least[bounds]
+
+    def least_together(self, bounds: Bounds) -> Fraction:
+        """The sum of the lower bounds."""
+        if bounds not in self._together:
+            self._together[bounds] = sum(self.least(bounds).values(), _ZERO)
+        return self._together[bounds]
+
+    def most(self, bounds: Bounds) -> Mapping[SecurityId, Fraction]:
+        """Upper bounds of every security of the model."""
+        if bounds not in self._most:
+            self._most[bounds] = {
+                each.security_id: Fraction(each.target) + _drift(each, each.high_drift, bounds)
+                for each in self._positions
+            }
+        return self._most[bounds]
+
+
+def _drift(position: ModelPosition, drift: Decimal, bounds: Bounds) -> Fraction:
+    return Fraction(drift) * (Fraction(position.target) if bounds is Bounds.RELATIVE else _WHOLE)
+
+
 class Contradictions:
-    """Of a model's positions and a policy; made once for all the portfolios they hold for.
+    """Of a model and a policy; made once for all the portfolios they hold for.
 
     ``of_every_portfolio`` hold whatever is held. A policy that relaxes rules has none: it can be answered.
     """
 
-    def __init__(self, positions: Sequence[ModelPosition], policy: Policy) -> None:
+    def __init__(self, weights: ModelWeights, policy: Policy) -> None:
         self._policy = policy
         self._bounded = policy.run_type in _BOUND_RUNS
+        # Where a security without a price is left out, none has to end with any weight.
         self._all_priced = policy.missing_price is MissingPrice.REJECT
         self._relaxes = policy.on_infeasible is OnInfeasible.RELAX
-        self._least = {each.security_id: self._lower(each) for each in positions}
-        self._most = {each.security_id: self._upper(each) for each in positions}
+        enforced = self._bounded and self._all_priced
+        self._least: Mapping[SecurityId, Fraction] = weights.least(policy.bounds) if enforced else {}
+        self._least_together = weights.least_together(policy.bounds) if enforced else _ZERO
+        self._most = weights.most(policy.bounds)
         self._kept = {*policy.no_sell, *policy.no_trade}
         self._not_bought = {*policy.no_buy, *policy.no_trade}
         self.of_every_portfolio = () if self._relaxes else tuple(self._general())
@@ -65,21 +107,6 @@ class Contradictions:
         if self._relaxes or not _is_fit(portfolio, self._policy):
             return ()
         return tuple(self._particular(_Holdings(portfolio)))
-
-    # -------------------------------------------------------------------------------------------- weights
-
-    def _lower(self, position: ModelPosition) -> Fraction:
-        """The least weight that it must end with, wherever it is priced."""
-        if not (self._bounded and self._all_priced):
-            return _ZERO
-        return max(_ZERO, Fraction(position.target) - self._drift(position, position.low_drift))
-
-    def _upper(self, position: ModelPosition) -> Fraction:
-        return Fraction(position.target) + self._drift(position, position.high_drift)
-
-    def _drift(self, position: ModelPosition, drift: Decimal) -> Fraction:
-        of_target = self._policy.bounds is Bounds.RELATIVE
-        return Fraction(drift) * (Fraction(position.target) if of_target else _WHOLE)
 
     def _lowest(self, securities: Collection[SecurityId]) -> Fraction:
         return sum((self._least.get(each, _ZERO) for each in securities), _ZERO)
@@ -114,7 +141,7 @@ class Contradictions:
         """Lower bounds, the least of groups that share nothing, and the cash floor."""
         floor = Fraction(self._policy.cash_floor)
         taken: set[SecurityId] = set()
-        least, names = self._lowest(self._least), list[str]()
+        least, names = self._least_together, list[str]()
         for group in sorted(self._policy.groups, key=self._more_than_bounds, reverse=True):
             more = self._more_than_bounds(group)
             if more > 0 and taken.isdisjoint(group.security_ids):
@@ -236,7 +263,7 @@ class Contradictions:
 
     def _not_to_be_bought(self, holdings: "_Holdings") -> Iterator[Contradiction]:
         for each, least in self._least.items():
-            if least > 0 and each in self._not_bought and not holdings.has(each):
+            if each in self._not_bought and not holdings.has(each):
                 yield self._not_bought_although(
                     each, f"none is held, and its lower bound is {_percent(least)} of market value"
                 )
@@ -284,16 +311,15 @@ class Contradictions:
         """Where nothing is held, the cash is the market value, and the amounts are weights."""
         policy, cash = self._policy, Fraction(holdings.cash)
         floor = Fraction(policy.cash_floor_amount)
-        buys = [least for least in self._least.values() if least > 0]
-        if holdings.whole or not buys or not Fraction(policy.cash_floor) * cash < floor <= cash:
+        if holdings.whole or not self._least or not Fraction(policy.cash_floor) * cash < floor <= cash:
             return
-        needed = sum(buys, _ZERO) * cash * (1 + Fraction(policy.cost_rate))
-        needed += len(buys) * Fraction(policy.cost_per_order)
+        needed = self._least_together * cash * (1 + Fraction(policy.cost_rate))
+        needed += len(self._least) * Fraction(policy.cost_per_order)
         if needed + floor > cash:
             yield Contradiction(
                 rule="cash_floor_amount",
                 message=(
-                    f"the lower bounds demand {_percent(sum(buys, _ZERO))} of the {_money(holdings.cash)} that are all "
+                    f"the lower bounds demand {_percent(self._least_together)} of the {_money(holdings.cash)} that are all "
                     f"there is, and the cash floor keeps {_money(policy.cash_floor_amount)}"
                 ),
             )
@@ -323,7 +349,7 @@ class Contradictions:
         shorts = {each for each, shares in holdings.whole.items() if shares < 0}
         if self._policy.run_type is RunType.RAISE_CASH:
             shorts = set()
-        missing = {each for each, least in self._least.items() if least > 0 and not holdings.has(each)}
+        missing = {each for each in self._least if not holdings.has(each)}
         return sorted(shorts | missing)
 
     def _must_be_sold(self, holdings: "_Holdings") -> list[SecurityId]:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import islice, repeat
 from typing import Any
 
-from domain.contradictions import Contradiction, Contradictions
+from domain.contradictions import Contradiction, Contradictions, ModelWeights
 from domain.errors import Busy, Invalid, KeyReused, NotFound
 from domain.ids import JobId, ModelId, PortfolioId, SecurityId
 from domain.job import Job
@@ -187,7 +187,8 @@ def _contradictions(
 ) -> Iterator[Mapping[str, str]]:
     """Of each policy that is there, told once; of each portfolio that came with the request."""
     policy = with_keys(model.policy, command.policy or {}, "policy")
-    known = {b"": Contradictions(model.positions, policy)}
+    weights = ModelWeights(model.positions)
+    known = {b"": Contradictions(weights, policy)}
     if len(command.portfolio_policies) < len(ids):
         yield from _told(known[b""].of_every_portfolio, "policy")
     portfolios = command.portfolios or ()
@@ -197,7 +198,7 @@ def _contradictions(
         changes = command.portfolio_policies.get(portfolio_id, {})
         key = encode_policy(changes) if changes else b""
         if key not in known:
-            known[key] = Contradictions(model.positions, with_keys(policy, changes, place))
+            known[key] = Contradictions(weights, with_keys(policy, changes, place))
             yield from _told(known[key].of_every_portfolio, place)
         if portfolio is not None and not known[key].of_every_portfolio:
             yield from _told(known[key].of(portfolio), place)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from domain.checks import CheckedPortfolio, Market, StatedValueRange, check_portfolio
-from domain.contradictions import Contradictions
+from domain.contradictions import Contradictions, ModelWeights
 from domain.policy import MissingPrice, OnInfeasible, Policy
 from tests.support import brute_force_policies, builders
 from tests.support.policy_books import FEATURES, PAIRS, SINGLES, draw
@@ -47,7 +47,7 @@ def books(features: tuple[str, ...]) -> list[Book]:
 
 
 def refused(book: Book) -> bool:
-    contradictions = Contradictions(book.model.positions, book.policy)
+    contradictions = Contradictions(ModelWeights(book.model.positions), book.policy)
     return bool(contradictions.of_every_portfolio or contradictions.of(book.portfolio))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from domain.contradictions import Contradictions
+from domain.contradictions import Contradictions, ModelWeights
 from domain.policy import (
     Bounds,
     FractionalHolding,
@@ -34,7 +34,7 @@ def group(*securities: int, name: str = "g", low: str = "0", high: str = "1") ->
 
 
 def found(policy: Policy, portfolio: Any = None) -> dict[str, str]:
-    contradictions = Contradictions(MODEL.positions, policy)
+    contradictions = Contradictions(ModelWeights(MODEL.positions), policy)
     told = (*contradictions.of_every_portfolio, *(contradictions.of(portfolio) if portfolio else ()))
     return {each.rule: each.message for each in told}
 
@@ -281,5 +281,5 @@ def test_kept_holdings_outside_the_model_may_fill_a_group_that_is_known_to_have_
 
 def test_many_securities_are_counted() -> None:
     model = builders.model(dict.fromkeys(range(1, 9), ("0.05", "0.01", "0.01")))
-    (told,) = Contradictions(model.positions, Policy(max_orders=7)).of(builders.portfolio(100))
+    (told,) = Contradictions(ModelWeights(model.positions), Policy(max_orders=7)).of(builders.portfolio(100))
     assert f"buy {ONE}, {TWO}, {THREE} and 5 more; max_orders is 7" in told.message
