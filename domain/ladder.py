@@ -75,9 +75,7 @@ class NoAnswer:
     missed: tuple[tuple[RuleName, int | None], ...] = ()
 
 
-def best_answer(
-    extended: Extended, solver: Solver, known: Sequence[int] | None = None
-) -> Best | NoAnswer:
+def best_answer(extended: Extended, solver: Solver, known: Sequence[int] | None = None) -> Best | NoAnswer:
     """The best answer that can be found, or that there is none. ``known``: shares that keep every rule, if any are.
 
     Raises:
