@@ -6,16 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from config.schedules import ScheduleSettings
 
 STACK_FILE = "stack.json"
 PREFIX = "TRIMTAB_"
@@ -28,29 +22,6 @@ Origin = Annotated[
 ReadyPart = Literal[
     "store", "results", "broker", "solver", "workers", "pricing", "securities", "accounting", "portfolios"
 ]
-
-
-class Schedule(BaseModel):
-    """One cron line that submits a job for a model. Its run key is name + business date: two beats never double."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-    model_id: str
-    cron: Annotated[str, Field(description="five fields: minute hour day-of-month month day-of-week")]
-    parallelism: int | None = None
-    policy: dict[str, Any] = {}
-
-    @field_validator("cron")
-    @classmethod
-    def _is_cron(cls, cron: str) -> str:
-        from celery.schedules import ParseException, crontab  # noqa: PLC0415 - only who has schedules pays for it
-
-        try:
-            crontab.from_string(cron)
-        except (ParseException, ValueError) as error:
-            raise ValueError(f"{cron!r} is no cron line of five fields: {error}") from None
-        return cron
 
 
 class Settings(BaseSettings):
@@ -151,13 +122,13 @@ class Settings(BaseSettings):
     crash_once: bool = False  # not again once a process of this state directory died there
 
     # -- the rest
-    schedules: tuple[Schedule, ...] = ()
+    schedules: tuple[ScheduleSettings, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
     @field_validator("schedules")
     @classmethod
-    def _names_once(cls, schedules: tuple[Schedule, ...]) -> tuple[Schedule, ...]:
+    def _names_once(cls, schedules: tuple[ScheduleSettings, ...]) -> tuple[ScheduleSettings, ...]:
         """The name is the run key: of two schedules that share it one would never run."""
         doubled = sorted(name for name, times in Counter(one.name for one in schedules).items() if times > 1)
         if doubled:
@@ -215,7 +186,10 @@ class _RunningStack(PydanticBaseSettingsSource):
             os.kill(int(stack["pid"]), 0)
         except (OSError, ValueError, KeyError):
             return {}
-        return dict(stack["settings"])
+        settings = dict(stack["settings"])
+        if "schedules" in settings:  # as in the environment: what is no single value is JSON
+            settings["schedules"] = json.loads(settings["schedules"])
+        return settings
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401, ARG002 - the base class's
         return None, field_name, False

@@ -1,5 +1,6 @@
 """What every use case is given: the ports, and the few numbers that shape a job's life."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from domain.ports import (
@@ -14,6 +15,7 @@ from domain.ports import (
     Solver,
     TokenQueue,
 )
+from domain.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,14 @@ class Rules:
     stated_value_high: float = 1.05
 
 
+def _no_schedules() -> Sequence[Schedule]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
+    """``schedules`` are read when first asked for: most processes never ask, and calendars take a while to load."""
+
     models: ModelStore
     jobs: JobStore
     prices: PriceSource
@@ -55,3 +63,4 @@ class Services:
     tokens: TokenQueue
     clock: Clock
     rules: Rules
+    schedules: Callable[[], Sequence[Schedule]] = _no_schedules

@@ -2,18 +2,15 @@
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from celery import Celery, signals
-from celery.beat import BeatLazyFunc
-from celery.schedules import crontab
 
-from adapters.system_clock import SystemClock
 from config.celery_settings import celery_settings
 from config.logging import configure_logging
 from config.settings import Settings
-from tasks.registry import START_SCHEDULED, register
+from tasks.registry import register
 from worker import guarded_redis
 from worker.children import die_with_parent
 
@@ -23,11 +20,10 @@ if TYPE_CHECKING:
 
 
 def create_sending_app(settings: Settings) -> Celery:
-    """For those who only send messages or look at the queue: steward, API, beat, Flower."""
+    """For those who only send messages or look at the queue: steward, API, Flower."""
     guarded_redis.install(settings.task_queue)
     app = Celery("trimtab", set_as_current=False)
     app.conf.update(celery_settings(settings))
-    app.conf.beat_schedule = _beat_schedule(settings)
     return app
 
 
@@ -88,19 +84,3 @@ def _never_outlive(parent: int) -> None:
     die_with_parent()
     if os.getppid() != parent:  # it died before we had asked
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _beat_schedule(settings: Settings) -> dict[str, Any]:
-    return {
-        schedule.name: {
-            "task": START_SCHEDULED,
-            "schedule": crontab.from_string(schedule.cron),
-            "kwargs": {"name": schedule.name, "business_date": BeatLazyFunc(_today)},
-        }
-        for schedule in settings.schedules
-    }
-
-
-def _today() -> str:
-    """Read when a schedule fires: a message that waits past midnight for a worker keeps the date it was meant for."""
-    return SystemClock().now().date().isoformat()

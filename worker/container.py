@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
+from functools import cache, partial
 
 import structlog
 from celery import Celery
@@ -19,6 +20,7 @@ from domain.ports import OrderSetPublisher
 from tasks.services import Rules, Services
 from worker.crash_points import crash_point, watch_services
 from worker.redis_client import is_redis, redis_client
+from worker.schedules import build_schedules
 from worker.tokens import CeleryTokens
 
 
@@ -57,6 +59,7 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
             tokens=tokens,
             clock=SystemClock(),
             rules=_rules(settings),
+            schedules=cache(partial(build_schedules, settings)),
         )
         yield watch_services(services, point)
 

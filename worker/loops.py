@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
+from dataclasses import dataclass
 from math import ceil
 from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp
 from config.settings import Settings
 from domain.errors import StoreUnavailable
 from domain.ports import JobStore
+from tasks.scheduler import Scheduler
 from tasks.services import Services
 from tasks.steward import Steward
 
@@ -68,24 +70,44 @@ def run_steward(
 
     A job that is being opened when it stops gets ``grace_seconds``: what is then left undone another steward does.
     """
-    wait = tick_seconds
     with _Openings(OPENING_THREADS, grace_seconds) as opening:
-        steward = Steward(services, opening)
-        while not stop.wait(wait):
-            try:
-                steward.tick()
-                wait = tick_seconds
-            except StoreUnavailable as error:
-                wait = min(wait * 2, STORE_OUT_WAIT_MAX_SECONDS)
-                log.warning("steward.store_out", error=str(error), again_in_seconds=wait)
-            except Exception:
-                # One thing it cannot do must not keep it from everything else, nor end it: nobody else heals.
-                wait = min(wait * 2, STORE_OUT_WAIT_MAX_SECONDS)
-                log.exception(
-                    "steward.tick_failed",
-                    again_in_seconds=wait,
-                    advice="a bug: report it; what the round still had to do waits for the next one",
-                )
+        told = _Told(store_out="steward.store_out", failed="steward.tick_failed")
+        _tick_until_stopped(Steward(services, opening).tick, tick_seconds, stop, told)
+
+
+def run_scheduler(services: Services, tick_seconds: float, stop: threading.Event) -> None:
+    """Likewise, for the runs of schedules."""
+    told = _Told(store_out="scheduler.store_out", failed="scheduler.tick_failed")
+    _tick_until_stopped(Scheduler(services).tick, tick_seconds, stop, told)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What a loop's troubles are called in the log."""
+
+    store_out: str
+    failed: str
+
+
+def _tick_until_stopped(
+    tick: Callable[[], object], tick_seconds: float, stop: threading.Event, told: _Told
+) -> None:
+    wait = tick_seconds
+    while not stop.wait(wait):
+        try:
+            tick()
+            wait = tick_seconds
+        except StoreUnavailable as error:
+            wait = min(wait * 2, STORE_OUT_WAIT_MAX_SECONDS)
+            log.warning(told.store_out, error=str(error), again_in_seconds=wait)
+        except Exception:
+            # One thing it cannot do must not keep it from everything else, nor end it: nobody else heals.
+            wait = min(wait * 2, STORE_OUT_WAIT_MAX_SECONDS)
+            log.exception(
+                told.failed,
+                again_in_seconds=wait,
+                advice="a bug: report it; what the round still had to do waits for the next one",
+            )
 
 
 class _Openings(Executor):

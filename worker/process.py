@@ -5,19 +5,16 @@ import socket
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date
 
 import structlog
 from celery import Celery
 
 from config.settings import Settings
-from domain.errors import Busy, Invalid, StoreUnavailable, TrimtabError, Unavailable
-from domain.ids import ModelId
+from domain.errors import StoreUnavailable
 from domain.ports import Token
 from tasks.bench import Bench, FrozenJobs, Marks, Outgoing
 from tasks.run_token import HandBack, Work, answered, run_token
 from tasks.services import Services
-from tasks.start_scheduled import StartScheduled, start_scheduled
 from worker.container import build_services
 from worker.crash_points import crash_point, watch_work
 from worker.stopping import InHand
@@ -59,35 +56,6 @@ class WorkerProcess:
                 log.warning("token.store_out", error=str(error))
             except HandBack:
                 log.warning("token.interrupted")  # before or after its portfolio was in hand
-
-    def start_scheduled(self, name: str, business_date: date) -> str:
-        named = structlog.contextvars.bound_contextvars(
-            schedule=name, business_date=business_date.isoformat()
-        )
-        with named, self.in_hand.held(can_hand_back=False):
-            try:
-                return self._start_scheduled(name, business_date)
-            except (Unavailable, Busy) as error:
-                log.warning("schedule.delayed", code=error.code, error=str(error))  # it is tried again
-                raise
-            except TrimtabError as error:
-                # Celery tells an expected error at info only, and nobody waits for this one.
-                log.exception("schedule.not_started", code=error.code)
-                raise
-
-    def _start_scheduled(self, name: str, business_date: date) -> str:
-        services = self._open().services
-        schedule = next((one for one in self._settings.schedules if one.name == name), None)
-        if schedule is None:
-            raise Invalid(f"no schedule named {name!r}", code="unknown_schedule")
-        command = StartScheduled(
-            name=schedule.name,
-            model_id=ModelId(schedule.model_id),
-            business_date=business_date,
-            parallelism=schedule.parallelism,
-            policy=schedule.policy,
-        )
-        return start_scheduled(command, services).job_id
 
     def close(self) -> None:
         """Publish and mark what waits, and close the clients. Only what this very process opened."""

@@ -68,7 +68,7 @@ def tell(pid: int) -> None:
 class _Hand(Enum):
     EMPTY = auto()
     FULL = auto()
-    BUSY = auto()  # with something short that must not be disturbed, handing back for one
+    BUSY = auto()  # with handing it back, which must not be disturbed
 
 
 class InHand:
@@ -88,12 +88,12 @@ class InHand:
         self._child = os.getpid()
 
     @contextmanager
-    def held(self, *, can_hand_back: bool = True) -> Iterator[None]:
+    def held(self) -> Iterator[None]:
         # A pool without processes may work in a thread of its parent (the one-process demo): no child to stop there.
         if self._child == os.getpid() and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._on_signal)
             self._child = None
-        self._hand = _Hand.FULL if can_hand_back else _Hand.BUSY
+        self._hand = _Hand.FULL
         try:
             yield
         finally:

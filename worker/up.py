@@ -1,23 +1,27 @@
 """``trimtab up``: the whole embedded stack, until told to stop."""
 
+import json
+
 from rich.console import Console
 
 from adapters.inbound.cli.wiring import UpOptions
 from config.settings import Settings
 from worker.children import StackFailed
 from worker.loops import stop_on_signals
+from worker.schedules import build_schedules
 from worker.stack import Stack
 
 
 def up(settings: Settings, options: UpOptions) -> int:
     """Status 1 when a part ends by itself, with its last words; 0 when it was stopped."""
     stop = stop_on_signals()
+    build_schedules(settings)  # what is wrong with them is told before anything is started
     console = Console(stderr=True)
     stack = Stack(
         state_dir=settings.state_dir,
         book=options.book,
         api_port=settings.api_port if options.port is None else options.port,
-        settings={} if options.concurrency is None else {"worker_concurrency": str(options.concurrency)},
+        settings=_given(settings, options),
         with_sandbox=options.sandbox,
         parts=("steward", "requests", *(("beat",) if settings.schedules else ())),
     )
@@ -29,6 +33,16 @@ def up(settings: Settings, options: UpOptions) -> int:
         console.print(f"[red]{failed}[/red]")
         return 1
     return 0
+
+
+def _given(settings: Settings, options: UpOptions) -> dict[str, str]:
+    """What all processes of the stack are given, and the commands that are started beside it."""
+    given = {}
+    if options.concurrency is not None:
+        given["worker_concurrency"] = str(options.concurrency)
+    if settings.schedules:
+        given["schedules"] = json.dumps([each.model_dump(mode="json") for each in settings.schedules])
+    return given
 
 
 def _tell(console: Console, stack: Stack) -> None:

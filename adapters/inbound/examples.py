@@ -165,6 +165,62 @@ MODELS: Final[Document] = {
     "next_offset": None,
 }
 
+_NEXT_RUN: Final[Document] = {
+    "at": "2026-11-28T03:00:00Z",
+    "local": "2026-11-27T22:00:00-05:00",
+    "day": "2026-11-27",
+    "business_date": "2026-11-27",
+    "reason": None,
+    "started": False,
+}
+SCHEDULE: Final[Document] = {
+    "schedule_id": "nightly",
+    "enabled": True,
+    "cron": "0 22 * * *",
+    "in_words": "At 22:00 every day",
+    "time_zone": "America/New_York",
+    "calendar": "XNYS",
+    "on_closed_day": "skip",
+    "catch_up_seconds": 43200.0,
+    "model_id": "growth-60",
+    "needing_rebalance": None,
+    "parallelism": 8,
+    "policy": {"cash_floor": "0.02"},
+    "known_since": "2026-11-02T09:14:07.512000Z",
+    "next_run": _NEXT_RUN,
+    "last_run": {
+        "at": "2026-11-26T03:00:00Z",
+        "business_date": "2026-11-25",
+        "started": True,
+        "job_ids": ["e62f554f2fc958b123fc4cb0"],
+    },
+}
+SCHEDULES: Final[Document] = {"schedules": [SCHEDULE]}
+NEXT_RUNS: Final[Document] = {
+    "schedule_id": "nightly",
+    "enabled": True,
+    "runs": [
+        {
+            "at": "2026-11-27T03:00:00Z",
+            "local": "2026-11-26T22:00:00-05:00",
+            "day": "2026-11-26",
+            "business_date": None,
+            "reason": "Thanksgiving Day",
+            "started": False,
+        },
+        _NEXT_RUN,
+    ],
+}
+SCHEDULE_RUN: Final[Document] = {
+    "schedule_id": "nightly",
+    "business_date": "2026-11-27",
+    "key": "schedule:nightly:2026-11-27",
+    "created": 1,
+    "jobs": [
+        {**JOB, "key": "schedule:nightly:2026-11-27", "correlation_id": "schedule:nightly:2026-11-27"},
+    ],
+}
+
 LIVE: Final[Document] = {"status": "alive"}
 READY: Final[Document] = {"status": "ready"}
 HEALTH: Final[Document] = {

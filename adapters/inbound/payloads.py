@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
@@ -58,6 +58,7 @@ _MAX_FAULTS = 50  # of a body with a million wrong lines the first ones are enou
 _MODEL_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}", re.ASCII)  # safe in a path
 _KEY = re.compile(r"[!-~]{1,200}", re.ASCII)
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?([Zz]|[+-][0-9]{2}:[0-9]{2})",
     re.ASCII,
@@ -112,6 +113,15 @@ def _utc_moment(value: object) -> datetime:
         raise _fault("is not a moment of the calendar") from None
 
 
+def _day(value: object) -> date:
+    if not isinstance(value, str) or not _DAY.fullmatch(value):
+        raise _fault('must be a date such as "2026-11-30"')
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise _fault("is not a day of the calendar") from None
+
+
 def _checked(is_right: Callable[[str], object], message: str) -> AfterValidator:
     def check(text: str) -> str:
         if not is_right(text):
@@ -145,6 +155,11 @@ Moment = Annotated[
     datetime,
     BeforeValidator(_utc_moment),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-30T21:00:00Z"]}),
+]
+DateText = Annotated[
+    date,
+    BeforeValidator(_day),
+    WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-11-30"]}),
 ]
 SecurityIdText = Annotated[
     str,
@@ -492,6 +507,16 @@ class ParallelismRequest(Payload):
     parallelism: int = Field(ge=1, le=_MAX_COUNT, description="Portfolios in work at once from now on.")
 
 
+class ScheduleRunRequest(Payload):
+    """Which run of a schedule is started now."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"business_date": "2026-11-30"}]})
+
+    business_date: DateText | None = Field(
+        default=None, description="Without it: today, in the zone of the schedule."
+    )
+
+
 class SolveModelPayload(Payload):
     positions: list[ModelPositionPayload]
 
@@ -628,6 +653,11 @@ def parse_retry(body: bytes, job_id: JobId, *, max_bytes: int) -> RetryJob:
 def parse_parallelism(body: bytes, *, max_bytes: int) -> int:
     """Raises Invalid: the shape is broken."""
     return _validated(ParallelismRequest, load(body, max_bytes=max_bytes), "parallelism").parallelism
+
+
+def parse_schedule_run(body: bytes, *, max_bytes: int) -> date | None:
+    """The business date, where one is named. Raises Invalid: the shape is broken."""
+    return _validated(ScheduleRunRequest, load(body, max_bytes=max_bytes), "run").business_date
 
 
 def parse_new_model(body: bytes, *, max_bytes: int, new_id: Callable[[], str]) -> InvestmentModel:

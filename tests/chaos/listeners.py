@@ -11,6 +11,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from adapters.results.redis_stream import RedisStreamPublisher
+from domain.errors import BrokerUnavailable
 from worker.redis_client import redis_client
 
 ORDER_SETS: Final = "trimtab.order-sets"
@@ -79,13 +81,13 @@ class Reader(_Listener):
         client.close()
         return frozenset(fields[b"id"].decode() for _, fields in entries)
 
-    def length(self) -> int:
-        """How many entries stand there now; 0 while the broker is away."""
+    def identity(self) -> str | None:
+        """The life of the queue's data, as stewards tell it; None while the broker is away."""
         client = impatient_client(self._url)
         try:
-            return int(client.xlen(ORDER_SETS))
-        except (RedisError, OSError):
-            return 0
+            return RedisStreamPublisher(client, ORDER_SETS).identity()
+        except BrokerUnavailable:
+            return None
         finally:
             client.close()
 

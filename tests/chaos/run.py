@@ -16,6 +16,7 @@ from adapters.stores.open import Store, open_store
 from domain.ids import JobId
 from domain.item import FINAL_STATES, ItemState
 from domain.job import Job
+from tasks.steward import QUEUE_NOTE
 from tests.chaos.desk import Desk
 from tests.chaos.fire import Fire
 from tests.chaos.listeners import Doubler, Reader
@@ -171,11 +172,17 @@ class _Run:
     def _heal(self, job_id: JobId) -> None:
         """Nothing is disturbed any more; what died is still started again."""
         self._wait(lambda: self._looked(job_id).finished_at is not None, HEALING_SECONDS)
-        self._wait(lambda: not self._store.due_items(-1, limit=1), HEALING_SECONDS)
-        # A loss of the broker's data may be noticed only now: both jobs' order sets come back by themselves.
-        self._wait(lambda: self._reader.length() >= 2 * self._options.portfolios, HEALING_SECONDS)
-        self._wait(lambda: not self._store.due_items(-1, limit=1), HEALING_SECONDS)
+        self._wait(self._all_told, HEALING_SECONDS)
         self._reader.catch_up()
+
+    def _all_told(self) -> bool:
+        """No order set is due, and none will fall due again.
+
+        That a queue lost its data may be noticed late, and it is given them in two passes: only when the steward has
+        noted the queue's new identity are both over.
+        """
+        noted = self._fire.patiently(lambda: self._store.get_note(QUEUE_NOTE))
+        return noted == self._reader.identity() and not self._store.due_items(-1, limit=1)
 
     def _looked(self, job_id: JobId) -> Job:
         self._look(job_id)

@@ -161,13 +161,16 @@ def test_a_demo_whose_parent_dies_stops_everything_it_started(tmp_path: Path) ->
     eventually(lambda: [pid for pid in (demo, *parts) if alive(pid)], lambda left: left == [], seconds=60)
 
 
+LEAP_DAY = {"name": "leap-day", "model_id": "growth", "cron": "0 22 29 2 *", "time_zone": "America/New_York"}
+
+
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A stack brought up by the command; its state directory."""
     state_dir = tmp_path_factory.mktemp("up")
     with subprocess.Popen(
         [*TRIMTAB, "up", *SMALL, "--port", "0"],
-        env=environment({"state_dir": str(state_dir)}),
+        env=environment({"state_dir": str(state_dir), "schedules": json.dumps([LEAP_DAY])}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -203,23 +206,14 @@ def test_commands_find_the_stack_that_is_up(up: Path, tmp_path: Path) -> None:
     assert len(orders.stdout.splitlines()) == 8
 
 
-def test_a_stack_with_schedules_runs_their_jobs(tmp_path: Path) -> None:
-    schedules = [{"name": "minutely", "model_id": "nobody", "cron": "* * * * *"}]
-    with subprocess.Popen(
-        [*TRIMTAB, "up", "--portfolios", "1", "--securities", "1", "--port", "0"],
-        env=environment({"state_dir": str(tmp_path), "schedules": json.dumps(schedules)}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as stack:
-        try:
-            log = tmp_path / "worker-1.log"
-            eventually(
-                lambda: log.read_text() if log.exists() else "",
-                lambda text: "schedule.not_started" in text,
-                seconds=90,
-            )
-        finally:
-            stack.terminate()
+def test_commands_find_the_schedules_of_the_stack_that_is_up(up: Path) -> None:
+    eventually((up / "beat.log").read_text, lambda log: "schedule.known" in log, seconds=20)
+    (listed,) = trimtab("schedule", "list", "--json", state_dir=up).stdout.splitlines()
+    assert json.loads(listed)["next_run"]["local"].endswith("-02-29T22:00:00-05:00")
+    api_url = json.loads((up / "stack.json").read_text())["api_url"]
+    assert httpx.get(f"{api_url}/api/v1/schedules").json() == {"schedules": [json.loads(listed)]}
+    refused = trimtab("schedule", "run", "leap-day", "--date", "2000-01-01", state_dir=up)
+    assert (refused.returncode, "2000-01-01" in refused.stderr) == (2, True)
 
 
 def test_the_doctor_finds_a_running_stack_healthy(up: Path) -> None:

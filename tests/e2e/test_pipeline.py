@@ -5,18 +5,26 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from config.settings import Settings
+from adapters.stores.open import open_store
+from config.settings import Settings, load_settings
 from domain.policy import Policy
+from tasks.scheduler import Scheduler
+from tasks.services import Services
 from tasks.verify_order_set import verify_order_set
+from tests.support.parts import events, start_part, terminated
 from tests.support.processes import alive, children_of
+from tests.support.schedules import StoreAt
 from tests.support.stacks import Api, short_stack
 from tests.support.waiting import eventually
 from worker.redis_client import redis_client
+from worker.schedules import build_schedules
 from worker.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
@@ -68,6 +76,38 @@ def test_an_undisturbed_run_of_1000_portfolios_repairs_nothing(tmp_path: Path) -
         eventually(stack.order_sets, lambda found: len(found) >= 1000, seconds=20)
         with closing(redis_client(stack.settings["broker_url"])) as client:
             assert client.xlen("trimtab.order-sets") == 1000
+
+
+def test_schedulers_that_were_down_over_night_or_die_start_each_run_once_and_need_no_broker(
+    stack: Stack, api: Api
+) -> None:
+    with closing(open_store(f"sqlite:///{stack.state_dir}/trimtab.db")) as store:
+        now = store.now()
+        nightly = {"model_id": "m1", "cron": f"0 {(now.hour + 12) % 24} * * *", "catch_up_seconds": 24 * 3600}
+        settings = load_settings(schedules=[{"name": name, **nightly} for name in ("calm", "deadly")])
+        yesterday = StoreAt(store, now - timedelta(days=1))
+        known = SimpleNamespace(jobs=yesterday, schedules=lambda: build_schedules(settings))
+        Scheduler(cast(Services, known)).tick()  # one that ended then
+
+    calm, deadly = [each.model_dump(mode="json") for each in settings.schedules]
+    given = {"broker_url": "redis://127.0.0.1:1/0", "log_level": "debug"}
+    crashing = {"schedules": json.dumps([deadly]), "crash_at": "after.insert_job"}
+    dying = start_part(stack, "beat", log_name="beat-0", **given, **crashing)
+    eventually(lambda: dying.ended, bool, seconds=30)
+    stack.children.remove(dying)
+
+    given["schedules"] = json.dumps([calm, deadly])
+    beats = [start_part(stack, "beat", log_name=f"beat-{number}", **given) for number in (1, 2)]
+    for beat in beats:
+        eventually(lambda beat=beat: events(beat), lambda seen: seen.count("schedule.next") == 2, seconds=30)  # type: ignore[misc]  # mypy cannot tell what such a lambda gives
+
+    jobs = [job for job in api.jobs() if job["key"].startswith("schedule:")]
+    assert sorted(job["key"].split(":")[1] for job in jobs) == ["calm", "deadly"]
+    assert all(job["key"] == job["correlation_id"] for job in jobs)
+    assert [terminated(stack, beat, within=10) for beat in beats] == [0, 0]
+    told = [event for beat in (dying, *beats) for event in events(beat)]
+    assert (told.count("schedule.started"), told.count("schedule.missed")) == (2, 0)
+    assert {api.finished(job["job_id"])["state"] for job in jobs} == {"done"}
 
 
 def test_upstreams_see_two_calls_a_job_and_one_a_portfolio_but_for_empty_ones(stack: Stack, api: Api) -> None:

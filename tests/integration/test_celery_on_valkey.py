@@ -4,7 +4,6 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from celery.contrib.testing.worker import start_worker
 from redis import Redis
 
 from config.settings import Settings, load_settings
-from domain.errors import BrokerUnavailable, Busy, Invalid, StoreUnavailable
+from domain.errors import BrokerUnavailable, Invalid
 from domain.ids import JobId
 from domain.ports import Token
-from tasks.registry import START_SCHEDULED, register
+from tasks.registry import register
 from tests.support.waiting import eventually
 from worker.celery_app import create_sending_app
 from worker.redis_client import redis_client
@@ -33,19 +32,11 @@ class Collector:
 
     def __init__(self) -> None:
         self.tokens: list[Token] = []
-        self.scheduled: list[tuple[str, date]] = []
-        self.refusals: list[Exception] = []
 
     def run_token(self, token: Token) -> None:
         self.tokens.append(token)
         if token.seat == 99:
             raise Invalid("a use case that fails")
-
-    def start_scheduled(self, name: str, business_date: date) -> str:
-        self.scheduled.append((name, business_date))
-        if len(self.scheduled) <= len(self.refusals):
-            raise self.refusals[len(self.scheduled) - 1]
-        return "job"
 
 
 @pytest.fixture
@@ -132,27 +123,6 @@ def test_a_use_case_that_fails_does_not_come_back_in_the_broker(app: Celery) -> 
         CeleryTokens(app).send([Token(JobId("j"), 99), Token(JobId("j"), 1)])
         eventually(lambda: collector.tokens, lambda seen: len(seen) == 2)
 
-    assert CeleryTokens(app).length() == 0
-
-
-def test_a_schedule_that_meets_too_much_work_or_an_outage_tries_again(app: Celery) -> None:
-    with working(app) as collector:
-        collector.refusals = [
-            Busy("too much", code="too_many_jobs", retry_after_seconds=1),
-            StoreUnavailable("store", "connection refused"),
-        ]
-        app.send_task(START_SCHEDULED, kwargs={"name": "nightly", "business_date": "2026-11-23"})
-        eventually(lambda: collector.scheduled, lambda seen: len(seen) == 3, seconds=20)
-
-
-def test_a_schedule_that_is_wrong_is_not_tried_again(app: Celery) -> None:
-    with working(app) as collector:
-        collector.refusals = [Invalid("no such schedule")]
-        app.send_task(START_SCHEDULED, kwargs={"name": "nobody", "business_date": "2026-11-23"})
-        CeleryTokens(app).send([Token(JobId("after"), 0)])
-        eventually(lambda: collector.tokens, bool, seconds=20)
-
-    assert collector.scheduled == [("nobody", date(2026, 11, 23))]
     assert CeleryTokens(app).length() == 0
 
 

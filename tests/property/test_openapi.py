@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from starlette.testclient import TestClient
 
-from adapters.inbound import answers, payloads
+from adapters.inbound import answers, payloads, schedule_answers
 from adapters.inbound.api import ApiOptions, create_app, health
 from domain.ids import JobId
 from tests.support import builders
@@ -48,6 +48,7 @@ class Service:
             "model_id": MODEL_ID,
             "portfolio_id": builders.portfolio_id(1),
             "security_id": builders.security_id(1),
+            "schedule_id": "nightly",
         }
         schema = schemathesis.openapi.from_asgi("/openapi.json", self.app)
         self.operations = {operation.ok().label: operation.ok() for operation in schema.get_all_operations()}
@@ -94,14 +95,16 @@ def test_every_endpoint_is_tried(service: Service) -> None:
     assert service.operations.keys() == TABLE.keys()
 
 
-@pytest.mark.parametrize("module", [answers, payloads, health])
+@pytest.mark.parametrize("module", [answers, schedule_answers, payloads, health])
 def test_every_example_is_one_of_what_it_stands_for(module: Any) -> None:
     illustrated = 0
     for kind in vars(module).values():
         extra = getattr(kind, "model_config", {}).get("json_schema_extra") or {}
         for example in extra.get("examples", ()):
             illustrated += 1
-            kind.model_validate(example) if module is answers else kind.model_validate(example, strict=False)
+            kind.model_validate(example) if module in {answers, schedule_answers} else kind.model_validate(
+                example, strict=False
+            )
     assert illustrated >= 3
 
 

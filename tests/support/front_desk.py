@@ -18,9 +18,14 @@ from domain.problem import Problem, SolverAnswer
 from domain.program import Program, ProgramAnswer
 from tasks.services import Rules, Services
 from tests.support import builders
+from tests.support.schedules import schedule
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MODEL_ID = "MODEL1"
+SCHEDULES = (
+    schedule("0 22 * * 1-5", name="nightly", model_id=MODEL_ID, policy={"cash_floor": "0.02"}),
+    schedule("30 1 * * *", name="sweep", zone="Europe/London", calendar="XLON", model_id=None, enabled=False),
+)
 
 
 class FixedClock:
@@ -129,6 +134,7 @@ class FrontDesk:
             tokens=broker,
             clock=FixedClock(),
             rules=rules or Rules(),
+            schedules=lambda: SCHEDULES,
         )
         desk = cls(services, store, outage, broker)
         desk.add_model()

@@ -49,6 +49,10 @@ TABLE: Mapping[str, Role | None] = {
     "DELETE /api/v1/models/{model_id}/positions/{security_id}": Role.ADMIN,
     "POST /api/v1/models/{model_id}/portfolios": Role.ADMIN,
     "DELETE /api/v1/models/{model_id}/portfolios": Role.ADMIN,
+    "GET /api/v1/schedules": Role.READ,
+    "GET /api/v1/schedules/{schedule_id}": Role.READ,
+    "GET /api/v1/schedules/{schedule_id}/next": Role.READ,
+    "POST /api/v1/schedules/{schedule_id}/run": Role.OPERATE,
 }
 JOBS = "/api/v1/jobs"
 

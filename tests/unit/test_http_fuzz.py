@@ -26,6 +26,7 @@ ROUTES = (
     "POST /api/v1/models/{model_id}/rebalance",
     "POST /api/v1/portfolios/{portfolio_id}/rebalance",
     "POST /api/v1/rebalances/portfolios",
+    "POST /api/v1/schedules/{schedule_id}/run",
 )
 
 
@@ -52,6 +53,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             "model_id": MODEL_ID,
             "security_id": builders.security_id(1),
             "portfolio_id": builders.portfolio_id(1),
+            "schedule_id": "nightly",
         }
         yield Target(desk, client, names)
     desk.close()

@@ -35,10 +35,13 @@ def test_a_lease_that_does_not_outlive_the_work_is_refused(solver: int, task: in
         load_settings(solver_time_limit_seconds=solver, task_time_limit_seconds=task, lease_seconds=lease)
 
 
-@pytest.mark.parametrize("cron", ["61 * * * *", "0 22 * *", "nightly", "* * * * * *"])
-def test_a_schedule_that_is_no_cron_line_is_refused_by_its_words(cron: str) -> None:
-    with pytest.raises(ValidationError, match="is no cron line of five fields"):
-        load_settings(schedules=[{"name": "nightly", "model_id": "m", "cron": cron}])
+@pytest.mark.parametrize(
+    "which",
+    [{}, {"model_id": "m", "needing_rebalance": 7}, {"needing_rebalance": 0}, {"model_id": "m", "crom": ""}],
+)
+def test_a_schedule_is_of_one_model_or_of_all_that_need_a_rebalance(which: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="schedules"):
+        load_settings(schedules=[{"name": "nightly", "cron": "0 22 * * *", **which}])
 
 
 def test_two_schedules_of_one_name_are_refused_since_one_of_them_would_never_run() -> None:
@@ -66,8 +69,9 @@ def test_results_and_requests_are_where_the_broker_is_unless_said_otherwise() ->
     assert settings.effective_requests_url == "redis://other"
 
 
-def stack_file(folder: Path, pid: int) -> None:
-    stack = {"pid": pid, "settings": {"broker_url": "redis+socket:///tmp/x.sock", "state_dir": str(folder)}}
+def stack_file(folder: Path, pid: int, **more: str) -> None:
+    settings = {"broker_url": "redis+socket:///tmp/x.sock", "state_dir": str(folder), **more}
+    stack = {"pid": pid, "settings": settings}
     (folder / STACK_FILE).write_text(json.dumps(stack))
 
 
@@ -76,6 +80,16 @@ def test_a_stack_that_runs_here_is_found(tmp_path: Path, monkeypatch: pytest.Mon
     stack_file(tmp_path, os.getpid())
 
     assert load_settings().broker_url.get_secret_value() == "redis+socket:///tmp/x.sock"
+
+
+def test_the_schedules_of_a_stack_that_runs_here_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIMTAB_STATE_DIR", str(tmp_path))
+    schedules = [{"name": "nightly", "model_id": "m", "cron": "0 22 * * *"}]
+    stack_file(tmp_path, os.getpid(), schedules=json.dumps(schedules))
+
+    assert [each.name for each in load_settings().schedules] == ["nightly"]
 
 
 def test_the_environment_stands_over_a_running_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from config.settings import Settings
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `TRIMTAB_([A-Z_]+)` \| `?([^|`]*)`? \| ([^|]+) \| ([^|]+) \|$")
 PROCESSES = {"all", "intake", "api", "worker", "steward", "requests", "beat", "flower", "sandbox"}
-COMMANDS = {"`orders`", "`solve`", "`doctor`", "`up`", "`keys`"}
+COMMANDS = {"`schedule`", "`orders`", "`solve`", "`doctor`", "`up`", "`keys`"}
 
 
 def documented() -> dict[str, tuple[str, str, str]]:

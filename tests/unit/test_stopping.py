@@ -70,14 +70,6 @@ def test_a_signal_while_a_portfolio_is_in_hand_interrupts_it_once(sigterm: None)
     assert closed == []
 
 
-def test_a_signal_during_a_submit_waits_for_nothing_and_disturbs_nothing(sigterm: None) -> None:
-    in_hand = InHand(lambda: pytest.fail("closed"))
-    in_hand.in_child()
-
-    with in_hand.held(can_hand_back=False):
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
 def test_a_process_that_is_no_child_keeps_its_own_handler(sigterm: None) -> None:
     before = signal.getsignal(signal.SIGTERM)
 

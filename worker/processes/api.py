@@ -14,6 +14,7 @@ def run(settings: Settings) -> None:
     with ExitStack() as held:
         sending = create_sending_app(settings)
         services = held.enter_context(build_services(settings, sending))
+        services.schedules()  # what is wrong with them stops the start
         options = api_options(settings, services, sending, held)
         stop = stop_on_signals()
         prepare_store(services.jobs, stop)

@@ -1,12 +1,21 @@
-"""Celery's own scheduler; any number of copies, since a run key lets each schedule start one job a day."""
+"""The scheduler: starts the runs of schedules; any number of copies, since the store decides what is due."""
+
+import structlog
 
 from config.settings import Settings
 from worker.celery_app import create_sending_app
-from worker.loops import exit_on_sigterm
+from worker.container import build_services
+from worker.loops import prepare_store, run_scheduler, stop_on_signals
+
+TICK_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> None:
-    exit_on_sigterm()
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    arguments = ["--loglevel", "WARNING", "--schedule", str(settings.state_dir / "beat")]
-    create_sending_app(settings).start(["--quiet", "beat", *arguments])
+    stop = stop_on_signals()
+    with build_services(settings, create_sending_app(settings)) as services:
+        schedules = services.schedules()  # what is wrong with them stops the start
+        prepare_store(services.jobs, stop)
+        log.info("scheduler.started", schedules=[schedule.name for schedule in schedules])
+        run_scheduler(services, TICK_SECONDS, stop)

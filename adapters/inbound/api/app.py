@@ -17,6 +17,7 @@ from adapters.inbound.api.options import ApiOptions
 from adapters.inbound.api.origins import Origins
 from adapters.inbound.api.rebalances import rebalances_router, starts_router
 from adapters.inbound.api.results import results_router
+from adapters.inbound.api.schedules import schedules_router
 from adapters.inbound.payloads import (
     ModelCreate,
     ModelRebalance,
@@ -29,6 +30,7 @@ from adapters.inbound.payloads import (
     PositionUpdate,
     RebalanceRequest,
     RetryRequest,
+    ScheduleRunRequest,
 )
 from tasks.services import Services
 
@@ -45,6 +47,7 @@ _READ_AS_BYTES = (
     PositionCreate,
     PositionUpdate,
     PortfoliosRequest,
+    ScheduleRunRequest,
 )
 
 
@@ -73,6 +76,7 @@ def create_app(services: Services, options: ApiOptions) -> FastAPI:
         starts_router(services, options, access),
         models_router(services, options, access),
         model_parts_router(services, options, access),
+        schedules_router(services, options, access),
         health_router(services, options, errors, access),
     ):
         require_roles(router.routes)

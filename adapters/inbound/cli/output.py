@@ -52,6 +52,7 @@ _REMEDIES: Mapping[type[TrimtabError], str] = {
 _REMEDIES_BY_CODE: Mapping[str, str] = {
     "model_not_found": "'trimtab models list' shows what there is",
     "job_not_found": "'trimtab jobs' shows what there is",
+    "schedule_not_found": "'trimtab schedule list' shows what there is",
 }
 
 
