@@ -1,6 +1,7 @@
 """Every policy and every pair of policies against trying everything: the same objective, proved, by a best answer."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -50,7 +51,7 @@ def is_right(case: Case) -> None:
     proof = answer.proof
     assert proof is not None
     assert Fraction(proof.objective) == truth.objective
-    assert (proof.gap, proof.bound_by) == (0, "exact")
+    assert (proof.gap, proof.bound_by) == (Decimal(0), "exact")
 
 
 @pytest.mark.parametrize("feature", [name for (name,) in SINGLES])

@@ -135,7 +135,7 @@ def test_a_run_type_trades_what_it_is_for(case: Case, book: Mapping[str, Any]) -
         assert answer.proof is None
     else:
         assert answer.proof is not None
-        assert (answer.proof.objective, answer.proof.gap) == (D(case.objective), 0)
+        assert (answer.proof.objective, answer.proof.gap) == (D(case.objective), D(0))
         assert answer.proof.bound_by == "exact"
 
 

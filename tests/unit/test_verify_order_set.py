@@ -36,6 +36,41 @@ def test_what_the_pipeline_publishes_is_right(documents: tuple[Document, Documen
     assert verify_order_set(*documents, Policy()) == ()
 
 
+BEYOND = {"cost_rate": "0.001", "cost_per_order": "0.95", "min_trade": "5", "max_turnover": "1.5"}
+
+
+@pytest.fixture
+def with_costs(tmp_path: Path) -> Iterator[tuple[Document, Document]]:
+    """The same, under rules beyond targets, bounds and the cash floors."""
+    world = World.create(tmp_path)
+    world.book(1)
+    (item,) = world.items(world.finish(world.submit(policy=BEYOND)).job_id)
+    yield json.loads(item.order_set), json.loads(item.result)
+    world.store.close()
+
+
+def test_what_is_published_under_more_rules_is_held_against_all_of_them(
+    with_costs: tuple[Document, Document],
+) -> None:
+    order_set, result = with_costs
+    assert Decimal(order_set["cost"]) > 0
+    policy = Policy().with_changes(BEYOND)
+    assert verify_order_set(order_set, result, policy) == ()
+    fewer = policy.with_changes({"max_orders": len(order_set["orders"]) - 1})
+    (fault,) = verify_order_set(order_set, result, fewer)
+    assert "orders are more than" in fault
+    cheaper = policy.with_changes({"cost_per_order": "0"})
+    (fault,) = verify_order_set(order_set, result, cheaper)
+    assert "the cost is" in fault
+
+
+def test_costs_that_differ_from_the_stored_result_are_found(with_costs: tuple[Document, Document]) -> None:
+    order_set, result = with_costs
+    order_set["cost"] = "0.00"
+    (fault,) = verify_order_set(order_set, result, Policy().with_changes(BEYOND))
+    assert "differ in cost" in fault
+
+
 def one_share_more(order_set: Document) -> None:
     order_set["orders"][0]["quantity"] += 1
 

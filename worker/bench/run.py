@@ -46,11 +46,11 @@ class Suite:
 # In the order in which ``all`` runs them.
 SUITES: Mapping[str, Suite] = {
     "solve": Suite(module="worker.bench.solve", quick={"rounds": 1}),
-    "extended": Suite(module="worker.bench.extended", quick={"rounds": 1}),
     "protocol": Suite(module="worker.bench.protocol", quick={"rounds": 1, "scale": 0.2}, mongodb=True),
     "pipeline": Suite(module="worker.bench.pipeline", quick={"rounds": 1, "seconds": 1.0, "counted": 50}),
     "scale": Suite(module="worker.bench.scale", quick={"rounds": 1, "worked": 100}, full={"full": True}),
     "intake": Suite(module="worker.bench.intake", quick={"rounds": 1, "requests": 40}),
+    "extended": Suite(module="worker.bench.extended", quick={"rounds": 1}),
 }
 
 
