@@ -90,6 +90,7 @@ MAX_GROUPS = 100
 MAX_LOT = 10**9
 MAX_ORDERS = 10**6
 MAX_GROUP_NAME = 100
+MAX_TURNOVER = Decimal(2)  # all sold and all bought anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +201,7 @@ def _is_weight(value: object) -> bool:
 
 
 def _is_turnover(value: object) -> bool:
-    return _is_amount(value) and isinstance(value, Decimal) and value <= _MAX_TURNOVER
+    return _is_amount(value) and isinstance(value, Decimal) and value <= MAX_TURNOVER
 
 
 def _is_count(most: int, *, least: int) -> Callable[[object], bool]:
@@ -211,8 +212,6 @@ def _or_none(is_one: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: value is None or is_one(value)
 
 
-_MAX_TURNOVER = Decimal(2)  # all sold and all bought anew
-
 _NUMBERS: Sequence[tuple[str, Callable[[object], bool], str]] = (
     ("cash_floor", _is_weight, "a weight from 0 to 1"),
     ("cash_floor_amount", _is_amount, "an amount from 0 up"),
@@ -220,7 +219,7 @@ _NUMBERS: Sequence[tuple[str, Callable[[object], bool], str]] = (
     ("lot_size", _is_count(MAX_LOT, least=1), f"a whole number from 1 to {MAX_LOT}"),
     ("min_trade", _is_amount, "an amount from 0 up"),
     ("max_orders", _or_none(_is_count(MAX_ORDERS, least=0)), f"a whole number from 0 to {MAX_ORDERS}"),
-    ("max_turnover", _or_none(_is_turnover), f"a weight from 0 to {_MAX_TURNOVER}"),
+    ("max_turnover", _or_none(_is_turnover), f"a weight from 0 to {MAX_TURNOVER}"),
     ("cost_rate", _is_weight, "a weight from 0 to 1"),
     ("cost_per_order", _is_amount, "an amount from 0 up"),
 )

@@ -297,12 +297,14 @@ class JobStore(Protocol):
         finished_since: datetime | None = None,
         portfolio_ids: Sequence[PortfolioId] = (),
         deleted: bool = True,
+        dry_run: bool | None = None,
         offset: int = 0,
         limit: int = 50,
     ) -> Sequence[Job]:
         """Newest first. No states: all of them. ``finished_since`` leaves out what is open, and what ended before.
 
-        ``portfolio_ids``: jobs with an item of any of these. ``deleted`` False leaves those out (J12).
+        ``portfolio_ids``: jobs with an item of any of these. ``deleted`` False leaves those out (J12). ``dry_run``: only
+        dry runs, or only others; None: both.
         """
 
     def open_work(self, limit: int) -> OpenWork:

@@ -18,6 +18,7 @@ from adapters.inbound.api.origins import Origins
 from adapters.inbound.api.rebalances import rebalances_router, starts_router
 from adapters.inbound.api.results import results_router
 from adapters.inbound.api.schedules import schedules_router
+from adapters.inbound.api.what_if import what_if_router
 from adapters.inbound.payloads import (
     ModelCreate,
     ModelRebalance,
@@ -31,6 +32,7 @@ from adapters.inbound.payloads import (
     RebalanceRequest,
     RetryRequest,
     ScheduleRunRequest,
+    WhatIfRequest,
 )
 from tasks.services import Services
 
@@ -47,6 +49,7 @@ _READ_AS_BYTES = (
     PositionCreate,
     PositionUpdate,
     PortfoliosRequest,
+    WhatIfRequest,
     ScheduleRunRequest,
 )
 
@@ -74,6 +77,7 @@ def create_app(services: Services, options: ApiOptions) -> FastAPI:
         job_changes_router(services, options, access),
         rebalances_router(services, options, access),
         starts_router(services, options, access),
+        what_if_router(services, options, access),
         models_router(services, options, access),
         model_parts_router(services, options, access),
         schedules_router(services, options, access),

@@ -33,7 +33,8 @@ class ApiOptions:
     ``keys`` None: everybody may do everything. ``limiter`` counts by key, so it does nothing without keys.
     ``origins``: pages that may call, as browsers write them. ``hosts``: names we answer to; None: any.
     ``needed`` are the parts without which the service is not ready; ``parts`` are checked besides the store, the
-    result queue and the broker, which every service has.
+    result queue and the broker, which every service has. ``what_ifs_at_once``: comparisons in work in this process,
+    each of which begins no answer after ``what_if_seconds``.
     """
 
     version: str
@@ -46,4 +47,6 @@ class ApiOptions:
     hosts: Collection[str] | None = None
     needed: Collection[str] = ("store", "results", "broker")
     parts: tuple[HealthPart, ...] = ()
+    what_ifs_at_once: int = 1
+    what_if_seconds: float = 20.0
     new_id: Callable[[], str] = new_id
