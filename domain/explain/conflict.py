@@ -5,8 +5,8 @@ them were left out. It is found by leaving out what can be left out (a deletion 
 k in conflict cost about 2 k log(n / k) looks): the less a rule would tell a person, the earlier it goes.
 
 Whether some rules can be kept is decided exactly where that is possible: a security none of whose choices is left, a
-row that is too much even if every security does its best for it, shares that keep everything. The solver is asked
-about the rest; what it claims to be impossible is told as its claim.
+row that is too much even if every security does its best for it, shares that keep everything, and of few securities the
+listing of the ladder. The solver is asked about the rest; what it claims to be impossible is told as its claim.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,14 +16,19 @@ from domain.errors import SolverFailed
 from domain.explain.rulebook import Rulebook, Rules
 from domain.extended import Choices, Coupling, Extended, Objective
 from domain.extended_program import build_program
+from domain.ladder import Best, best_answer
 from domain.ports import Solver
-from domain.program import RuleName
+from domain.problem import Problem, SolverAnswer
+from domain.program import Program, ProgramAnswer, RuleName
 
 EXACT = "exact"
 
 # An explanation has to come soon: a question that takes longer is left open, and no other is asked.
 ASK_SECONDS = 1.0
 MAX_ASKED = 100
+
+# So few securities are looked through in integers first: of more it takes longer than the solver does.
+LADDER_UP_TO = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,18 +187,46 @@ class Judge:
             return Verdict(feasible=None)
         self._asked += 1
         problem = without_objective(self._rulebook.under(rules))
-        formulation = build_program(problem)
         try:
-            answer = self._solver.solve_program(formulation.program, None, ASK_SECONDS)
+            verdict = (
+                self._by_ladder(problem) if len(self._own) <= LADDER_UP_TO else self._by_program(problem)
+            )
         except SolverFailed:
+            verdict = Verdict(feasible=None)
+        if verdict.feasible is None:
             self._asked = MAX_ASKED
-            return Verdict(feasible=None)
+        return verdict
+
+    def _by_ladder(self, problem: Extended) -> Verdict:
+        """In integers, as a rule."""
+        answer = best_answer(problem, _Brief(self._solver))
+        if isinstance(answer, Best):
+            return Verdict(feasible=True)
+        return Verdict(feasible=False, proved_by=EXACT if answer.bound_by == EXACT else self._solver.name)
+
+    def _by_program(self, problem: Extended) -> Verdict:
+        formulation = build_program(problem)
+        answer = self._solver.solve_program(formulation.program, None, ASK_SECONDS)
         if answer.values is not None and problem.allows(formulation.quantity(answer.values)):
             return Verdict(feasible=True)
-        if answer.infeasible:
-            return Verdict(feasible=False, proved_by=self._solver.name)
-        self._asked = MAX_ASKED
-        return Verdict(feasible=None)
+        return Verdict(feasible=False if answer.infeasible else None, proved_by=self._solver.name)
+
+
+class _Brief:
+    """A solver that is given a second for a question."""
+
+    def __init__(self, solver: Solver) -> None:
+        self._solver = solver
+        self.name = solver.name
+
+    def solve(self, problem: Problem) -> SolverAnswer:
+        return self._solver.solve(problem)
+
+    def solve_program(
+        self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
+    ) -> ProgramAnswer:
+        limit = ASK_SECONDS if time_limit is None else min(time_limit, ASK_SECONDS)
+        return self._solver.solve_program(program, start, limit)
 
 
 def without_objective(extended: Extended) -> Extended:

@@ -23,6 +23,7 @@ from domain.extended import Extended
 from domain.ladder import Best, best_answer
 from domain.policy import Policy
 from domain.ports import Solver
+from domain.program import RuleName
 from domain.rules import broken_rules
 from domain.verify import Violation
 
@@ -84,7 +85,7 @@ class Infeasible:
         told = {(each.rule, each.security_id, each.message): each for each in found}
         named = {(each.rule, each.security_id) for each in found}
         windows = {each.security_id for each in found if each.rule == NO_WHOLE_SHARE}
-        for each in map(_conflict_of, relaxed):
+        for each in map(self._words.would_give_way, relaxed):
             if (each.rule, each.security_id) not in named and each.security_id not in windows - {None}:
                 told[each.rule, each.security_id, each.message] = each
         return Report(
@@ -105,14 +106,11 @@ class Infeasible:
             amount = next((each.amount for each in relaxed if each.security_id == security_id), None)
             message = self._words.no_whole_share(place, clash)
             return [Conflict(rule=NO_WHOLE_SHARE, message=message, security_id=security_id, amount=amount)]
-        amounts = {(each.rule, each.security_id, each.group): each.amount for each in relaxed}
+        gives_way = {
+            RuleName(rule=each.rule, security_id=each.security_id, group=each.group): each for each in relaxed
+        }
         return [
-            Conflict(
-                rule=rule.rule,
-                message=self._words.rule(rule).message,
-                security_id=rule.security_id,
-                amount=amounts.get((rule.rule, rule.security_id, rule.group)),
-            )
+            self._words.would_give_way(gives_way[rule]) if rule in gives_way else self._words.in_the_way(rule)
             for rule in clash.rules
         ]
 
@@ -209,12 +207,6 @@ def _is_of_one_window(clash: Clash) -> bool:
     return {rule.rule for rule in clash.rules} <= _OF_ONE_WINDOW and len(
         {rule.security_id for rule in clash.rules}
     ) == 1
-
-
-def _conflict_of(relaxed: Relaxed) -> Conflict:
-    return Conflict(
-        rule=relaxed.rule, message=relaxed.message, security_id=relaxed.security_id, amount=relaxed.amount
-    )
 
 
 def unaccounted(violations: Sequence[Violation], relaxed: Sequence[Relaxed]) -> tuple[Violation, ...]:

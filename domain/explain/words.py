@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from domain import money
+from domain.answer import Conflict
 from domain.checks import CheckedPortfolio
 from domain.explain.conflict import Clash
 from domain.explain.relax import Relaxation, candidates
@@ -118,20 +119,33 @@ class Words:
         )
 
     def _relaxed(self, rule: RuleName, units: int, unit: str) -> Relaxed:
-        if unit == COUNT:
-            amount, shown = Decimal(units), f"{units} more {'order' if units == 1 else 'orders'}"
-        else:
-            amount = money.from_units(units, self._extended.places)
-            shown = f"{money.plain(amount)} {_WAYS[rule.rule]}"
-        told = self.rule(rule)
+        is_count = unit == COUNT
+        amount = Decimal(units) if is_count else money.from_units(units, self._extended.places)
+        asked = self.rule(rule).message
         return Relaxed(
             rule=rule.rule,
             amount=amount,
-            unit=ORDERS_UNIT if unit == COUNT else MONEY_UNIT,
-            message=f"{told.message}: it gives way by {shown}",
+            unit=ORDERS_UNIT if is_count else MONEY_UNIT,
+            message=f"{asked}: it gives way by {_shown(rule.rule, amount)}",
             security_id=rule.security_id,
             group=rule.group,
         )
+
+    def would_give_way(self, relaxed: Relaxed) -> Conflict:
+        """A rule in the way, with the least that would mend it; ``amount`` is money, so orders have none."""
+        name = RuleName(rule=relaxed.rule, security_id=relaxed.security_id, group=relaxed.group)
+        shown = _shown(relaxed.rule, relaxed.amount)
+        return Conflict(
+            rule=relaxed.rule,
+            message=f"{self.rule(name).message}: it would have to give way by {shown}",
+            security_id=relaxed.security_id,
+            amount=relaxed.amount if relaxed.unit == MONEY_UNIT else None,
+        )
+
+    def in_the_way(self, rule: RuleName) -> Conflict:
+        """A rule in the way that need not give way itself if others do."""
+        told = self.rule(rule)
+        return Conflict(rule=told.rule, message=told.message, security_id=told.security_id)
 
     def no_whole_share(self, place: int, clash: Clash) -> str:
         """Why no holding fits the bounds of a security, with the two nearest to them."""
@@ -199,3 +213,9 @@ _WAYS: Mapping[str, str] = {
     "group_min": "below it",
     "group_max": "above it",
 }
+
+
+def _shown(rule: str, amount: Decimal) -> str:
+    if rule in _WAYS:
+        return f"{money.plain(amount)} {_WAYS[rule]}"
+    return f"{amount} more {'order' if amount == 1 else 'orders'}"

