@@ -726,7 +726,7 @@ def test_more_jobs_than_one_page_are_all_tended(world: World, monkeypatch: pytes
 def test_a_deadline_before_the_start_still_accounts_for_every_portfolio(world: World) -> None:
     world.book(3)
     world.upstreams.out = True
-    job = world.submit(deadline=world.clock.now() + timedelta(seconds=0.05))
+    job = world.submit(deadline=world.clock.now() + timedelta(seconds=2))
 
     done = eventually(lambda: world.tick().job(job), lambda job: job.state.closed)
 
