@@ -88,6 +88,7 @@ class Job:
     ``members_sha256`` names the stored list of portfolios. ``gen`` is +1 per retry, ``retry`` the last one's choice.
     ``parallelism`` may be changed while the job is open, ``deadline`` by a retry.
     ``healing`` counts what had to be repaired (expired, republished, resent, zombies): all 0 on a calm run.
+    ``trace_parent`` is the W3C context of the request, where somebody traces: what is done later is part of it.
     ``deleted_at``: what it came to was deleted; the job stays, so that its key is never run a second time.
     """
 
@@ -103,6 +104,7 @@ class Job:
     dry_run: bool = False
     deadline: datetime | None = None
     correlation_id: str = ""
+    trace_parent: str = ""
     state: JobState = JobState.ACCEPTED
     gen: int = 0
     retry: Retry | None = None

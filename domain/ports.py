@@ -5,12 +5,14 @@ first, and the caller drops what it holds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from domain.answer import Rebalance
 from domain.ids import ItemId, JobId, ModelId, PortfolioId, SecurityId
 from domain.item import Item, ItemState
 from domain.job import ALL_FAILED, Inputs, Job, JobState, Retry
@@ -116,11 +118,15 @@ class OrderSetPublisher(Protocol):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Token:
-    """Try one portfolio on this seat. It carries no state: lost, doubled or late, it does no harm."""
+    """Try one portfolio on this seat. It carries no state: lost, doubled or late, it does no harm.
+
+    ``trace_parent`` is that of its job, for whoever traces: two tokens that differ in it are the same.
+    """
 
     job_id: JobId
     seat: int
     probe: bool = False
+    trace_parent: str = field(default="", compare=False)
 
 
 class TokenQueue(Protocol):
@@ -238,6 +244,21 @@ class OpenWork:
     oldest_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """How much is open at one moment, by the store's clock. A state of which there is nothing may be left out.
+
+    ``oldest_jobs``: seconds since the oldest job of each state was accepted, retried ones aside. ``portfolios``:
+    those not over, by state. ``due``: order sets still to be published, the oldest for ``oldest_due`` seconds.
+    """
+
+    jobs: Mapping[JobState, int]
+    oldest_jobs: Mapping[JobState, float]
+    portfolios: Mapping[ItemState, int]
+    due: int
+    oldest_due: float
+
+
 class JobStore(Protocol):
     """Jobs, frozen inputs, items and the outbox inside them. The protocol is docs/job-protocol.md.
 
@@ -292,6 +313,9 @@ class JobStore(Protocol):
 
     def open_work(self, limit: int) -> OpenWork:
         """How much is open, and how old it is by the store's clock. Never looks at more than ``limit`` jobs."""
+
+    def survey(self, limit: int) -> Survey:
+        """How much is open, for whoever watches. Looks at nothing that is over; counts at most ``limit`` of each."""
 
     def freeze_inputs(self, inputs: Inputs) -> Inputs:
         """J2. Insert once, first wins: the answer is what is stored."""
@@ -453,3 +477,68 @@ class JobStore(Protocol):
 
     def swap_note(self, name: str, old: str | None, new: str) -> bool:
         """Write a note unless it moved: ``old`` is what was read. False: somebody else wrote it first."""
+
+
+# ------------------------------------------------------------------------------------------------ watching
+
+
+class Stage(StrEnum):
+    """What the time of a portfolio goes into."""
+
+    FETCH = "fetch"
+    SOLVE = "solve"
+    VERIFY = "verify"
+    STORE = "store"
+    PUBLISH = "publish"
+
+
+class Stopwatch(Protocol):
+    def lap(self, stage: Stage) -> None:
+        """What went on since the last lap, or since the watch was started, was this stage."""
+
+
+class Meter(Protocol):
+    """Is told what happens, so that somebody can count it. It answers nothing and never raises.
+
+    A process that dies between a write and its count takes the count with it: the store tells how many, a meter
+    how fast.
+    """
+
+    def watch(self) -> Stopwatch:
+        """Started now."""
+
+    def job_accepted(self) -> None: ...
+
+    def job_refused(self, code: str) -> None:
+        """For want of room."""
+
+    def job_closed(self, job: Job) -> None:
+        """With its end and its times."""
+
+    def decided(self, rebalance: Rebalance) -> None:
+        """An answer was found; it is not stored yet."""
+
+    def ended(self, state: ItemState, count: int = 1) -> None:
+        """Portfolios whose end is stored."""
+
+    def attempt_failed(self, cause: str) -> None:
+        """``cause``: the code of the error."""
+
+    def given_back(self, service: str) -> None:
+        """A portfolio that comes back without having lost an attempt, since this service is out."""
+
+    def healed(self, kind: str, count: int = 1) -> None:
+        """Something was repaired: as `JobStore.note_healing`."""
+
+
+class Tracing(Protocol):
+    """Follows one request through all processes. Without anybody who listens nothing is followed."""
+
+    def parent(self) -> str:
+        """What goes on now, as W3C ``traceparent``, for what will be done later because of it; "": nothing."""
+
+    def span(self, name: str, *, parent: str = "", **attributes: str) -> AbstractContextManager[object]:
+        """What happens inside is one step, of what goes on now or of ``parent``."""
+
+    def entry(self, name: str, **attributes: str) -> AbstractContextManager[object]:
+        """Something came in by a way of our own: from here on it is followed."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from domain.ports import (
     Clock,
     JobStore,
+    Meter,
     ModelStore,
     OrderSetPublisher,
     PortfolioAccounting,
@@ -14,8 +15,10 @@ from domain.ports import (
     SecurityMaster,
     Solver,
     TokenQueue,
+    Tracing,
 )
 from domain.schedule import Schedule
+from tasks.unwatched import NO_METER, NO_TRACING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +67,5 @@ class Services:
     clock: Clock
     rules: Rules
     schedules: Callable[[], Sequence[Schedule]] = _no_schedules
+    meter: Meter = NO_METER
+    tracing: Tracing = NO_TRACING

@@ -84,6 +84,7 @@ class _JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool
     deadline: datetime | None
     correlation_id: str
+    trace_parent: str = ""
 
 
 SPEC_FIELDS = frozenset(_JobSpec.__struct_fields__)

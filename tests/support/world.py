@@ -16,13 +16,14 @@ from domain.ids import JobId, ModelId, PortfolioId, SecurityId
 from domain.job import Job
 from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
-from domain.ports import JobStore, Publication, Token
+from domain.ports import JobStore, Meter, Publication, Token, Tracing
 from domain.problem import Problem, SolverAnswer
 from tasks.bench import Bench, FrozenJobs, Marks, Outgoing
 from tasks.run_token import run_token
 from tasks.services import Rules, Services
 from tasks.steward import Steward
 from tasks.submit_job import SubmitJob, submit_job
+from tasks.unwatched import NO_METER, NO_TRACING
 from tests.support import builders
 
 P = ParamSpec("P")
@@ -169,6 +170,8 @@ class World:
         *,
         store_url: str | None = None,
         connect: Callable[[Store], JobStore] = lambda store: store,
+        meter: Meter = NO_METER,
+        tracing: Tracing = NO_TRACING,
     ) -> "World":
         """``connect``: what workers and the steward have of the store; the world itself looks at it directly."""
         store = open_store(store_url or f"sqlite:///{folder / 'world.db'}", synchronous="off")
@@ -187,6 +190,8 @@ class World:
             tokens=tokens,
             clock=clock,
             rules=rules,
+            meter=meter,
+            tracing=tracing,
         )
         marks = Marks(jobs, every_seconds=60)
         outgoing = Outgoing(publisher, marks, every_seconds=60)

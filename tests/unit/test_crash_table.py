@@ -29,6 +29,7 @@ READS = {
     "get_job",
     "list_jobs",
     "open_work",
+    "survey",
     "get_note",
     "get_inputs",
     "due_items",

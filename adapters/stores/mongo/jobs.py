@@ -25,12 +25,13 @@ from adapters.stores.mongo.connection import (
     insert_once,
 )
 from adapters.stores.mongo.schema import create_indexes
+from adapters.stores.mongo.survey import read_survey
 from adapters.stores.rules import check_page, check_target, closed_state
 from domain.errors import NotFound
 from domain.ids import JobId, ModelId, PortfolioId
 from domain.item import ItemState
 from domain.job import ALL_FAILED, CLOSED, JOB_MOVES, OPEN, Inputs, Job, JobState, Retry
-from domain.ports import Member, OpenWork
+from domain.ports import Member, OpenWork, Survey
 
 _CHUNKS_A_WRITE = 4
 _PING_SECONDS = 3.0  # whoever asks wants to know whether it answers now
@@ -162,6 +163,10 @@ class MongoJobs:
             oldest = found.pop("oldest")
             age = 0.0 if oldest is None else (db.now() - oldest).total_seconds()
         return OpenWork(jobs=found["jobs"], portfolios=found["portfolios"], oldest_seconds=max(age, 0.0))
+
+    def survey(self, limit: int) -> Survey:
+        with self._mongo.open() as db:
+            return read_survey(db, limit)
 
     def freeze_inputs(self, inputs: Inputs) -> Inputs:
         document = {"_id": inputs.job_id, "snapshot": inputs.snapshot, "sha256": inputs.sha256}

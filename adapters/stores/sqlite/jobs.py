@@ -20,11 +20,12 @@ from adapters.stores.rules import check_page, check_target, closed_state
 from adapters.stores.sqlite.connection import Database
 from adapters.stores.sqlite.items import count_by_state
 from adapters.stores.sqlite.schema import TABLES, VERSION, statement
+from adapters.stores.sqlite.survey import read_survey
 from domain.errors import Invalid, NotFound
 from domain.ids import JobId, ModelId, PortfolioId
 from domain.item import ItemState
 from domain.job import ALL_FAILED, OPEN, Inputs, Job, JobState, Retry
-from domain.ports import Member, OpenWork
+from domain.ports import Member, OpenWork, Survey
 
 _TIMES = ("probe_at", "created_at", "started_at", "finished_at", "deleted_at")
 _CHUNKS_A_WRITE = 4  # other writers get their turn between
@@ -190,6 +191,10 @@ class SqliteJobs:
         return OpenWork(
             jobs=row["jobs"], portfolios=row["portfolios"], oldest_seconds=max(row["age"], 0) / 1000
         )
+
+    def survey(self, limit: int) -> Survey:
+        with self._database.read() as db:
+            return read_survey(db, limit)
 
     def freeze_inputs(self, inputs: Inputs) -> Inputs:
         with self._database.write() as db:
