@@ -27,8 +27,10 @@ from adapters.upstream.errors import (
     ServerError,
     StatusFault,
     Throttled,
+    TimedOut,
 )
 from adapters.upstream.options import HttpOptions
+from adapters.upstream.watch import ANSWERED, NOBODY_WATCHES, CallWatch, end_of
 from domain.errors import UpstreamFault, UpstreamUnavailable
 
 T = TypeVar("T")
@@ -42,9 +44,9 @@ _HEADER_SAFE = "!#$&'()*+,/:;=?@[]|"
 # What each httpx error means. The most specific entry wins, so a leaf stands for itself and the roots catch
 # what a later httpx may add (a test fails until it has an entry of its own).
 TRANSLATION: Mapping[type[Exception], type[UpstreamUnavailable] | type[UpstreamFault]] = {
-    httpx.ConnectTimeout: UpstreamUnavailable,
-    httpx.ReadTimeout: UpstreamUnavailable,
-    httpx.WriteTimeout: UpstreamUnavailable,
+    httpx.ConnectTimeout: TimedOut,
+    httpx.ReadTimeout: TimedOut,
+    httpx.WriteTimeout: TimedOut,
     httpx.PoolTimeout: NoFreeConnection,
     httpx.ConnectError: UpstreamUnavailable,
     httpx.ReadError: UpstreamUnavailable,
@@ -107,6 +109,7 @@ class HttpService:
         correlation: asked once per request for the correlation id to pass on; None or "" sends no header.
         transport: stands in for the network (tests).
         breaker: stands in for the service's own breaker.
+        watch: is told how each call ends and what the breaker does.
     """
 
     def __init__(
@@ -118,12 +121,14 @@ class HttpService:
         correlation: Correlation | None = None,
         transport: httpx.BaseTransport | None = None,
         breaker: Breaker | None = None,
+        watch: CallWatch = NOBODY_WATCHES,
     ) -> None:
         self.name = name
         self._options = options
         self._correlation = correlation
+        self._watch = watch
         self._breaker: Breaker = breaker or ConsecutiveFailuresBreaker(
-            name, failures=options.breaker_failures, open_seconds=options.breaker_open
+            name, failures=options.breaker_failures, open_seconds=options.breaker_open, watch=watch
         )
         with translated(name, "/"):
             base = httpx.URL(base_url)
@@ -170,7 +175,26 @@ class HttpService:
 
     def fetch(self, path: str, decode: Decode[T], params: Params | None = None) -> T:
         """One GET: no retry, no breaker. For use inside `run`; raises as `get_json` does."""
-        deadline = monotonic() + self._options.answer_total
+        begun = monotonic()
+        try:
+            answer = self._fetched(path, decode, params, begun + self._options.answer_total)
+        except (UpstreamUnavailable, UpstreamFault) as error:
+            self._watch.called(self.name, end_of(error), monotonic() - begun)
+            raise
+        self._watch.called(self.name, ANSWERED, monotonic() - begun)
+        return answer
+
+    def is_open(self) -> bool:
+        """Whether the breaker keeps calls from this service at the moment."""
+        return self._breaker.is_open()
+
+    def close(self) -> None:
+        """Close every connection. Harmless when repeated."""
+        self._transport.close()
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _fetched(self, path: str, decode: Decode[T], params: Params | None, deadline: float) -> T:
         with translated(self.name, path):
             response = self._send(path, params)
             try:
@@ -184,16 +208,6 @@ class HttpService:
             raise UpstreamFault(
                 self.name, f"{_told(response, path)}, not the JSON that is wanted ({exc}){_excerpt(body)}"
             ) from exc
-
-    def is_open(self) -> bool:
-        """Whether the breaker keeps calls from this service at the moment."""
-        return self._breaker.is_open()
-
-    def close(self) -> None:
-        """Close every connection. Harmless when repeated."""
-        self._transport.close()
-
-    # ---------------------------------------------------------------------------------------------
 
     def _send(self, path: str, params: Params | None) -> httpx.Response:
         request = httpx.Request(
@@ -233,7 +247,7 @@ class HttpService:
                     self.name, f"{_told(response, path)} with more than {self._options.max_bytes} bytes"
                 )
             if monotonic() > deadline:
-                raise UpstreamUnavailable(
+                raise TimedOut(
                     self.name,
                     f"{_told(response, path)}, but not complete after {self._options.answer_total:g} s",
                 )
