@@ -110,6 +110,12 @@ class Settings(BaseSettings):
     # Set by `up` and `demo`: a listening socket handed down, so that no port is free one moment and taken the next.
     listen_fd: int | None = None
 
+    # -- watching
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = None  # none: no listener
+    otlp_endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s@]+)?$")] = ""  # empty: no traces
+    trace_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+
     # -- streams
     order_sets_stream: str = "trimtab.order-sets"
     requests_stream: str = "trimtab.requests"

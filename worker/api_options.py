@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection
 from contextlib import ExitStack
+from dataclasses import replace
 from ipaddress import ip_address
 
 from celery import Celery
@@ -17,6 +18,7 @@ from tasks.services import Services
 from worker import __version__
 from worker.looks import look_at_upstream, look_at_workers
 from worker.redis_client import is_redis, redis_client
+from worker.watching import Watching
 
 UPSTREAMS = ("pricing", "securities", "accounting", "portfolios")
 
@@ -49,6 +51,15 @@ def api_options(settings: Settings, services: Services, app: Celery, held: ExitS
             *(_upstream(name, getattr(settings, f"{name}_url")) for name in UPSTREAMS),
         ),
     )
+
+
+def watched_options(options: ApiOptions, watching: Watching) -> ApiOptions:
+    """The same API, telling what it does to whoever watches."""
+    if watching.metrics is not None:
+        options = replace(options, watch=watching.metrics.meter, metrics=watching.metrics.page)
+    if (tracing := watching.tracing) is not None:
+        options = replace(options, trace=lambda correlation_id: tracing.note(correlation_id=correlation_id))
+    return options
 
 
 def _refuse_to_be_open(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from adapters.stores.open import open_store
 from adapters.system_clock import SystemClock
 from adapters.upstream.build import sources_from_urls
 from adapters.upstream.options import HttpOptions
+from adapters.upstream.watch import NOBODY_WATCHES
 from config.settings import Settings
 from domain.ports import OrderSetPublisher
 from tasks.services import Rules, Services
@@ -22,11 +23,14 @@ from worker.crash_points import crash_point, watch_services
 from worker.redis_client import is_redis, redis_client
 from worker.schedules import build_schedules
 from worker.tokens import CeleryTokens
+from worker.watching import UNWATCHED, Watching
 
 
 @contextmanager
-def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
+def build_services(settings: Settings, app: Celery, watching: Watching = UNWATCHED) -> Iterator[Services]:
     """Nothing is connected yet when this yields; every client connects at its first use and is closed at the end.
+
+    ``watching`` is told what happens.
 
     Raises:
         Invalid: a URL whose scheme nobody here knows; a crash point that does not exist.
@@ -43,6 +47,7 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
                 directory=settings.portfolios_url,
                 options=_http_options(settings),
                 correlation=_correlation_id,
+                watch=NOBODY_WATCHES if watching.metrics is None else watching.metrics.meter,
             )
         )
         tokens = CeleryTokens(app)
@@ -61,7 +66,7 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
             rules=_rules(settings),
             schedules=cache(partial(build_schedules, settings)),
         )
-        yield watch_services(services, point)
+        yield watching.watched(watch_services(services, point))
 
 
 def build_publisher(settings: Settings, held: ExitStack) -> OrderSetPublisher:

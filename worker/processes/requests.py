@@ -3,16 +3,16 @@
 import os
 import socket
 from contextlib import closing
-from functools import partial
 
 from adapters.inbound.request_stream import RequestStream, RequestStreamOptions
 from config.settings import Settings
-from tasks.submit_job import submit_job
+from tasks.submit_job import SubmitJob, Submitted, submit_job
 from worker.celery_app import create_sending_app
 from worker.container import build_services
 from worker.crash_points import crash_point, watch_requests
 from worker.loops import prepare_store, stop_on_signals
 from worker.redis_client import redis_client
+from worker.watching import watch_loop
 
 
 def run(settings: Settings) -> None:
@@ -24,9 +24,14 @@ def run(settings: Settings) -> None:
         max_bytes=settings.max_body_bytes,
     )
     with (
-        build_services(settings, create_sending_app(settings)) as services,
+        watch_loop(settings, "requests") as watching,
+        build_services(settings, create_sending_app(settings), watching) as services,
         closing(redis_client(settings.effective_requests_url)) as client,
     ):
+
+        def submit(command: SubmitJob) -> Submitted:
+            with services.tracing.entry("request", correlation_id=command.correlation_id):
+                return submit_job(command, services)
+
         prepare_store(services.jobs, stop)
-        watched = watch_requests(client, crash_point(settings))
-        RequestStream(watched, partial(submit_job, services=services), options).run(stop)
+        RequestStream(watch_requests(client, crash_point(settings)), submit, options).run(stop)
