@@ -1,8 +1,11 @@
 """What the wiring decides about the HTTP door."""
 
+import secrets
 import uuid
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 
 from adapters.inbound.api.access import Keys
 from adapters.inbound.api.rate import Limiter
@@ -34,6 +37,9 @@ class ApiOptions:
     ``origins``: pages that may call, as browsers write them. ``hosts``: names we answer to; None: any.
     ``needed`` are the parts without which the service is not ready; ``parts`` are checked besides the store, the
     result queue and the broker, which every service has.
+
+    ``page_secret`` signs the sessions of the page, and ends them all when it changes; the same in every API process.
+    ``leaving`` says that the process is about to end: nothing that lasts is begun or gone on with.
     """
 
     version: str
@@ -47,3 +53,6 @@ class ApiOptions:
     needed: Collection[str] = ("store", "results", "broker")
     parts: tuple[HealthPart, ...] = ()
     new_id: Callable[[], str] = new_id
+    page_secret: bytes = field(default_factory=partial(secrets.token_bytes, 32))
+    page_session: timedelta = timedelta(hours=8)
+    leaving: Callable[[], bool] = bool
