@@ -103,8 +103,9 @@ class Failures:
 
 
 def failures_of(job: Job, services: Services) -> Sequence[CauseCount]:
-    """What portfolios of a job failed by, were rejected or infeasible for; the most frequent first."""
-    return services.jobs.count_causes(job.job_id, FAILURES, limit=ITEMS_LOOKED_AT)
+    """What portfolios of a job failed by, were rejected or infeasible for: what may be retried first, then by number."""
+    counted = services.jobs.count_causes(job.job_id, FAILURES, limit=ITEMS_LOOKED_AT)
+    return sorted(counted, key=lambda each: (FAILURES.index(each.state), -each.portfolios, each.cause))
 
 
 def failures_in(jobs: Iterable[Job], services: Services) -> Sequence[Failures]:

@@ -28,8 +28,16 @@ _log = structlog.get_logger(__name__)
 class Live:
     """The streams of this process, a bounded number of them. Who gets none reloads now and then."""
 
-    def __init__(self, leaving: Callable[[], bool], *, streams: int = STREAMS) -> None:
+    def __init__(
+        self,
+        leaving: Callable[[], bool],
+        *,
+        streams: int = STREAMS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``clock``: seconds that never go back."""
         self._leaving = leaving
+        self._clock = clock
         self._free = streams
 
     def has_room(self) -> None:
@@ -48,7 +56,7 @@ class Live:
         told: dict[str, str] = {}
         with self._one():
             while not self._leaving() and allowed():
-                began = time.monotonic()
+                began = self._clock()
                 try:
                     regions = await run_in_threadpool(look)
                 except Unavailable as error:
@@ -66,12 +74,12 @@ class Live:
                             event="regions",
                             data={name: [region.version, region.html] for name, region in changed.items()},
                         )
-                await self._pause((time.monotonic() - began) / _SHARE)
+                await self._pause((self._clock() - began) / _SHARE)
             yield ServerSentEvent(event="bye", data="")
 
     async def _pause(self, seconds: float) -> None:
-        until = time.monotonic() + min(max(seconds, PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
-        while time.monotonic() < until and not self._leaving():  # noqa: ASYNC110 - a signal handler says so
+        until = self._clock() + min(max(seconds, PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+        while self._clock() < until and not self._leaving():  # noqa: ASYNC110 - a signal handler says so
             await sleep(_NAP_SECONDS)
 
     @contextmanager

@@ -114,10 +114,12 @@ def moment(at: datetime | None) -> str:
 
 
 def took(length: timedelta | float | None) -> str:
-    """A length of time in its two largest units: ``3 min 20 s``, ``0.4 s``."""
+    """A length of time in its two largest units: ``3 min 20 s``, ``4.1 s``, ``12 ms``."""
     if length is None:
         return ""
     seconds = length.total_seconds() if isinstance(length, timedelta) else length
+    if 0 < seconds < 1:
+        return f"{max(round(seconds * 1000), 1)} ms"
     if seconds < 10:
         return f"{max(seconds, 0):.1f} s"
     left, parts = int(seconds), list[str]()

@@ -298,6 +298,7 @@ class Views:
             "history": self._pages.region(
                 "_job_history.html", actions=list(reversed(actions_on(job_id, self._services)))
             ),
+            "facts": self._pages.region("_job_facts.html", shown=shown),
         }
 
     def _shown(self, job: Job) -> JobShown:
