@@ -13,6 +13,7 @@ from domain.ids import JobId
 from tasks.services import Services
 
 KEPT: Final = 50
+COMMAND_LINE: Final = "command line"  # whoever may log in there; the system knows who that was
 _TRIES: Final = 8  # of a compare-and-set that others may win
 
 log = structlog.get_logger(__name__)

@@ -61,7 +61,9 @@ def text_of(answer: Any) -> str:
 def broken_job(world: World, *, portfolios: int = 4, broken: tuple[int, ...] = (2,), key: str = "k1") -> Job:
     """A job that is over, where these portfolios failed; mended afterwards."""
     for number in broken:
-        world.upstreams.broken[builders.portfolio_id(number)] = UpstreamFault("accounting", "<h1>nonsense</h1>")
+        world.upstreams.broken[builders.portfolio_id(number)] = UpstreamFault(
+            "accounting", "<h1>nonsense</h1>"
+        )
     job = world.finish(world.submit(key))
     world.upstreams.broken.clear()
     return job

@@ -90,7 +90,7 @@ def called(client: TestClient, endpoint: str, headers: Mapping[str, str] | None 
 def test_the_table_has_every_route_and_each_says_its_role(world: World) -> None:
     router = page_router(world.services, ApiOptions(version="0"))
     routes = [route for route in router.routes if isinstance(route, APIRoute)]
-    assert {f"{next(iter(route.methods))} {route.path}": role_of(route) for route in routes} == TABLE
+    assert {f"{next(iter(route.methods or ()))} {route.path}": role_of(route) for route in routes} == TABLE
     assert {endpoint.split(" ")[1] for endpoint, role in TABLE.items() if role is None} == DOORSTEP
 
 
@@ -258,10 +258,10 @@ def test_logging_out_takes_the_cookie_away(browse: Browse) -> None:
         lambda head, signature: f"{head}.{signature[:-1]}x",
         lambda head, signature: f"{head[:-1]}9.{signature}",  # ends later
         lambda head, signature: f"{head.replace('000000000000', '000000000003')}.{signature}",  # another's
-        lambda head, signature: head,
+        lambda head, _: head,
         lambda head, signature: f"{head}.{signature}.{signature}",
-        lambda head, signature: "",
-        lambda head, signature: f"000000000000.99999999999999.{signature}",
+        lambda _, __: "",
+        lambda _, signature: f"000000000000.99999999999999.{signature}",
     ],
     ids=["signature", "end", "key", "unsigned", "twice", "empty", "far away"],
 )
@@ -273,7 +273,9 @@ def test_a_cookie_that_was_touched_is_none(browse: Browse, changed: Callable[[st
     assert client.get("/").status_code == 303
 
 
-def test_another_secret_ends_all_sessions_and_the_same_one_keeps_them_in_every_process(browse: Browse) -> None:
+def test_another_secret_ends_all_sessions_and_the_same_one_keeps_them_in_every_process(
+    browse: Browse,
+) -> None:
     one, same, other = (browse(page_secret=secret) for secret in (b"a" * 32, b"a" * 32, b"b" * 32))
     cookie = session_of(log_in(one, "read")).value
     for client, status in ((same, 200), (other, 303)):

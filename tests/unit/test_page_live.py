@@ -99,7 +99,10 @@ def test_what_is_gone_ends_the_stream() -> None:
 def test_who_may_not_look_any_more_is_told_nothing_more() -> None:
     answers = iter([True, False])
     script = Script({"a": region("one")}, {"a": region("secret")})
-    assert stream(script, allowed=lambda: next(answers)) == [("regions", {"a": ["v-one", "one"]}), ("bye", "")]
+    assert stream(script, allowed=lambda: next(answers)) == [
+        ("regions", {"a": ["v-one", "one"]}),
+        ("bye", ""),
+    ]
 
 
 def test_there_are_no_more_streams_than_allowed() -> None:
@@ -141,9 +144,7 @@ def events_of(client: TestClient, path: str) -> list[tuple[str, Any]]:
     answer = client.get(path, headers={"Accept": "text/event-stream"})
     assert answer.headers["content-type"].startswith("text/event-stream"), answer.text
     assert answer.headers["Cache-Control"] == "no-cache"
-    return [
-        (name, json.loads(data)) for name, data in re.findall(r"event: (\w+)\ndata: (.+)\n", answer.text)
-    ]
+    return [(name, json.loads(data)) for name, data in re.findall(r"event: (\w+)\ndata: (.+)\n", answer.text)]
 
 
 @pytest.mark.parametrize("path", ["/", "/?state=done_with_errors", "/jobs/{}", "/jobs/{}?outcome=failed"])
@@ -164,6 +165,11 @@ def test_a_stream_sends_the_very_parts_of_its_page(world: World, path: str) -> N
 
 def test_a_session_that_ends_ends_its_stream(world: World) -> None:
     keys = StaticKeys.one_a_role()
-    with browser(world.services, keys=keys, leaving=lambda: keys.by_text.clear() or False) as client:
+
+    def revoked() -> bool:
+        keys.by_text.clear()
+        return False
+
+    with browser(world.services, keys=keys, leaving=revoked) as client:
         log_in(client, "read")
         assert events_of(client, "/events") == [("bye", "")]

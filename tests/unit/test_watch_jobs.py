@@ -72,7 +72,10 @@ def test_jobs_are_found_newest_first_and_in_pages(world: World) -> None:
         (Wanted(), {"calm", "broken", "open"}),
         (Wanted(state=JobState.DONE), {"calm"}),
         (Wanted(model_id=ModelId("OTHER1")), set()),
-        (Wanted(portfolio_id=builders.portfolio_id(1)), {"calm", "broken"}),  # the open one is not expanded yet
+        (
+            Wanted(portfolio_id=builders.portfolio_id(1)),
+            {"calm", "broken"},
+        ),  # the open one is not expanded yet
         (Wanted(outcome=ItemState.FAILED), {"broken"}),
         (Wanted(outcome=ItemState.TRADED), {"calm", "broken"}),
         (Wanted(outcome=ItemState.FAILED, cause="upstream_fault"), {"broken"}),
@@ -112,7 +115,8 @@ def test_failures_of_several_jobs_are_added_up(world: World) -> None:
 def test_a_job_without_failures_costs_no_question(world: World) -> None:
     world.book(2)
     calm = world.finish(world.submit())
-    assert failures_in([calm], replace(world.services, jobs=_Nobody())) == []
+    silent = replace(world.services, jobs=_Nobody())  # type: ignore[arg-type]  # nothing of it is called
+    assert failures_in([calm], silent) == []
 
 
 class _Nobody:
@@ -212,7 +216,10 @@ def test_an_action_that_others_note_at_the_same_moment_is_not_lost(world: World)
             return self.store.swap_note(name, old, new)
 
     note_action(
-        JobId("j1"), "ours", "us", replace(world.services, jobs=Contended(world.store))  # type: ignore[arg-type]  # it answers as the store
+        JobId("j1"),
+        "ours",
+        "us",
+        replace(world.services, jobs=Contended(world.store)),  # type: ignore[arg-type]  # it answers as the store
     )
     assert [each.what for each in actions_on(JobId("j1"), world.services)] == ["theirs", "ours"]
 
@@ -264,8 +271,8 @@ def test_a_retried_job_does_not_count_twice(world: World) -> None:
 @pytest.mark.parametrize(
     ("began", "ended", "bars"),
     [
-        (60, 0, {bar: 10.0 for bar in range(BARS)}),  # 120 over the whole hour
-        (120, 0, {bar: 5.0 for bar in range(BARS)}),  # only the half of it within the hour
+        (60, 0, dict.fromkeys(range(BARS), 10.0)),  # 120 over the whole hour
+        (120, 0, dict.fromkeys(range(BARS), 5.0)),  # only the half of it within the hour
         (5, 0, {11: 120.0}),
         (15, 5, {9: 60.0, 10: 60.0}),
         (62, 58, {0: 60.0}),

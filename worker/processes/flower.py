@@ -65,7 +65,9 @@ def flower_users(settings: Settings) -> Sequence[str]:
             f"({error.strerror or error}): set TRIMTAB_FLOWER_USERS=name:password",
             code="open_to_all",
         ) from None
-    log.info("flower.users_made", path=str(path), advice="the name and the password to log in with stand there")
+    log.info(
+        "flower.users_made", path=str(path), advice="the name and the password to log in with stand there"
+    )
     return (made,)
 
 
