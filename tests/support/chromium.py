@@ -42,7 +42,9 @@ def opened(context: BrowserContext) -> Iterator[Page]:
     context.set_default_timeout(15_000)
     page = context.new_page()
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda line: complaints.append(line.text) if line.type in {"error", "warning"} else None)
+    page.on(
+        "console", lambda line: complaints.append(line.text) if line.type in {"error", "warning"} else None
+    )
     try:
         yield page
     finally:
