@@ -26,6 +26,7 @@ from tasks.audit import actions_on
 from tests.support import builders
 from tests.support.job_page import broken_job, browser, press, text_of
 from tests.support.lives import job as plain_job
+from tests.support.schedules import schedule
 from tests.support.world import SHORT_RULES, World
 
 EVIL = "<script>alert(1)</script>"
@@ -407,6 +408,23 @@ def test_many_are_cancelled_and_what_was_left_alone_is_told(world: World, client
     refused = press(client, "/many", do="retry", portfolio=builders.portfolio_id(1))
     assert "0 done, 1 left alone" in text_of(refused)
     assert job.job_id in refused.text
+
+
+def test_schedules_tell_their_next_run_and_are_run_by_hand(world: World) -> None:
+    world.book(2)
+    nightly = schedule("0 22 * * *", name="nightly", calendar=None)
+    services = replace(world.services, schedules=lambda: [nightly, schedule(name="off", enabled=False)])
+    with browser(services, leaving=lambda: True) as client:
+        shown = text_of(client.get("/"))
+        assert "nightly" in shown
+        assert "next 20" in shown
+        assert "off switched off" in shown
+        assert "start trimtab beat" in shown
+        ran = press(client, "/schedules/nightly/run").headers["location"]
+        assert "run schedule nightly by hand" in text_of(client.get(ran))
+        assert press(client, "/schedules/nightly/run").headers["location"] == ran  # the same run
+        assert text_of(client.get(ran)).count("run schedule nightly by hand") == 1
+        assert press(client, "/schedules/nobody/run").status_code == 404
 
 
 # ------------------------------------------------------------------------------------------------ safety

@@ -43,6 +43,7 @@ TABLE: Mapping[str, Role | None] = {
     "POST /jobs/{job_id}/cancel": Role.OPERATE,
     "POST /jobs/{job_id}/parallelism": Role.OPERATE,
     "POST /jobs/{job_id}/republish": Role.OPERATE,
+    "POST /schedules/{schedule_id}/run": Role.OPERATE,
     "GET /login": None,
     "POST /login": None,
     "POST /logout": None,
@@ -78,7 +79,7 @@ def browse(world: World) -> Iterator[Browse]:
 
 def called(client: TestClient, endpoint: str, headers: Mapping[str, str] | None = None) -> Any:
     method, path = endpoint.split(" ")
-    path = path.replace("{job_id}", "nobody")
+    path = path.replace("{job_id}", "nobody").replace("{schedule_id}", "nobody")
     if method == "POST":
         return press(client, path, do="cancel", parallelism="2")
     return client.get(path, params={"id": "x", "do": "cancel"}, headers=headers)

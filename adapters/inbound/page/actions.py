@@ -21,6 +21,7 @@ from tasks.change_parallelism import change_parallelism
 from tasks.republish import republish_job
 from tasks.retry_job import RetryJob, retry_job
 from tasks.services import Services
+from tasks.start_run import Run, find_schedule, start_by_hand
 from tasks.watch_jobs import Done, Wanted, cancel_jobs, described, jobs_to_cancel, jobs_to_retry, retry_jobs
 
 _T = TypeVar("_T")
@@ -41,6 +42,7 @@ def add_actions(router: APIRouter, services: Services, pages: Pages, door: Door)
     """``POST /jobs/{job_id}/retry`` and the like; ``/many`` for all jobs that a filter names."""
     _add_to_one(router, services, door)
     _add_to_many(router, services, pages, door)
+    _add_run(router, services, door)
 
 
 # What was done, in words, for the note; empty: there was nothing to do.
@@ -133,6 +135,22 @@ def _add_to_many(router: APIRouter, services: Services, pages: Pages, door: Door
             asked=asked_for(wanted),
             done=done,
         )
+
+
+def _add_run(router: APIRouter, services: Services, door: Door) -> None:
+    @router.post("/schedules/{schedule_id}/run", dependencies=door.changes(Role.OPERATE))
+    async def run(request: Request, schedule_id: str) -> Response:
+        viewer: Viewer = request.state.viewer
+
+        def start() -> Run:
+            started = start_by_hand(find_schedule(schedule_id, services), None, services)
+            for job in started.jobs[: started.created]:
+                note_action(job.job_id, f"run schedule {schedule_id} by hand", viewer.who, services)
+            return started
+
+        started = await run_in_threadpool(start)
+        only = started.jobs[0].job_id if len(started.jobs) == 1 else None
+        return RedirectResponse("/" if only is None else f"/jobs/{only}", _SEE_OTHER)
 
 
 def _one_of(table: Mapping[str, _T], name: str) -> _T:

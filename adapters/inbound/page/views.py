@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from adapters.inbound.answers import stored_result
 from adapters.inbound.keys import Role
 from adapters.inbound.page import advice
 from adapters.inbound.page.door import Viewer
 from adapters.inbound.page.render import Pages, Region
+from adapters.inbound.schedule_answers import schedules_answer
 from domain.ids import JobId, PortfolioId, item_id
 from domain.item import Item, ItemState
 from domain.job import JOB_MOVES, Job, JobState
@@ -26,7 +27,6 @@ from tasks.watch_jobs import (
     HOUR,
     JOBS_LOOKED_AT,
     RETRYABLE,
-    LastHour,
     Wanted,
     failures_in,
     failures_of,
@@ -34,6 +34,8 @@ from tasks.watch_jobs import (
     finished_of,
     last_hour,
 )
+
+_T = TypeVar("_T")
 
 JOBS_A_PAGE: Final = 25
 ITEMS_A_PAGE: Final = 50
@@ -51,6 +53,7 @@ STATES: Final = (
     ItemState.PENDING,
 )
 _KEEP_HOUR_SECONDS: Final = 5.0
+_KEEP_SCHEDULES_SECONDS: Final = 10.0
 _LEAST_AXIS: Final = 0.01
 
 
@@ -221,6 +224,7 @@ class Views:
         self._pages = pages
         self._services = services
         self._hour = _Kept(lambda: last_hour(services), _KEEP_HOUR_SECONDS)
+        self._schedules = _Kept(lambda: schedules_answer(services).schedules, _KEEP_SCHEDULES_SECONDS)
 
     # -- all jobs
 
@@ -255,6 +259,9 @@ class Views:
                 operates=operates,
                 some_open=any(each.may_be_cancelled for each in shown),
                 some_failed=any(each.may_be_retried for each in shown),
+            ),
+            "schedules": self._pages.region(
+                "_schedules.html", schedules=self._schedules(), operates=operates
             ),
         }
 
@@ -353,16 +360,16 @@ def asked_for(wanted: Wanted) -> dict[str, str]:
     return {name: str(value) for name, value in given.items() if value is not None}
 
 
-class _Kept:
+class _Kept(Generic[_T]):
     """What took a while to find out, for everybody who asks within some seconds. Safe from several threads."""
 
-    def __init__(self, find: Callable[[], LastHour], seconds: float) -> None:
+    def __init__(self, find: Callable[[], _T], seconds: float) -> None:
         self._find = find
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._found: tuple[float, LastHour] | None = None
+        self._found: tuple[float, _T] | None = None
 
-    def __call__(self) -> LastHour:
+    def __call__(self) -> _T:
         with self._lock:
             if self._found is None or time.monotonic() > self._found[0]:
                 self._found = (time.monotonic() + self._seconds, self._find())
