@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from adapters.inbound.keys import KeyFile, Role
 from adapters.system_clock import SystemClock
@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 SIGN_IN = {"status": 403, "html": True}
 USER = ("desk", "a-long-password")
-SCREEN = {"width": 1200, "height": 900}
-PHONE = {"width": 360, "height": 740}
+SCREEN = ViewportSize(width=1200, height=900)
+PHONE = ViewportSize(width=360, height=740)
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +235,7 @@ def test_on_a_phone_nothing_runs_off_the_screen_and_every_button_can_be_hit(
 def test_it_is_dark_where_people_want_it_dark(page: Page) -> None:
     page.goto("/")
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal of playwright's
+        page.emulate_media(color_scheme=scheme)
         ground, ink = page.evaluate(
             "(({backgroundColor: a, color: b}) => [a, b])(getComputedStyle(document.body))"
         )
