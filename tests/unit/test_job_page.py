@@ -227,6 +227,11 @@ def test_while_the_store_is_out_the_page_says_so_and_tries_again(world: World) -
     assert 'http-equiv="refresh"' in answer.text
 
 
+@pytest.mark.parametrize("query", ["outcome=odd", "after=x", f"cause={'x' * 300}"])
+def test_portfolios_cannot_be_filtered_by_what_there_is_not(client: TestClient, query: str) -> None:
+    assert client.get(f"/jobs/j1?{query}").status_code == 422
+
+
 # ------------------------------------------------------------------------------------------------ one portfolio
 
 

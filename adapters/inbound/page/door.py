@@ -21,7 +21,7 @@ from fastapi import Depends, HTTPException, Request, Security
 from fastapi.security import SecurityScopes
 from starlette.responses import Response
 
-from adapters.inbound.api.access import ANYBODY, Access
+from adapters.inbound.api.access import ANYBODY, Access, Keys
 from adapters.inbound.api.options import ApiOptions
 from adapters.inbound.keys import ApiKey, Role
 from adapters.inbound.strict_json import printable
@@ -65,19 +65,15 @@ class Sessions:
         head = f"{key.key_id}.{int(ends.timestamp())}"
         return f"{head}.{self._signed(head, key)}"
 
-    def key_id(self, cookie: str) -> str | None:
-        """Whose session it says it is. Nothing is proved by that."""
+    def key_of(self, cookie: str, keys: Keys, now: datetime) -> ApiKey | None:
+        """Whose session it is. None: we did not make it, it has ended, or its key stands no more."""
         match = _SESSION.fullmatch(cookie)
-        return match[1] if match else None
-
-    def stands(self, cookie: str, key: ApiKey, now: datetime) -> bool:
-        """Whether we made it for this key, and it has not ended."""
-        match = _SESSION.fullmatch(cookie)
-        if match is None:
-            return False
+        key = keys.standing(match[1]) if match else None
+        if match is None or key is None:
+            return None
         key_id, ends, signature = match.groups()
         signed = hmac.compare_digest(signature, self._signed(f"{key_id}.{ends}", key))
-        return signed and key_id == key.key_id and now < datetime.fromtimestamp(int(ends), UTC)
+        return key if signed and now < datetime.fromtimestamp(int(ends), UTC) else None
 
     def _signed(self, head: str, key: ApiKey) -> str:
         digest = hmac.digest(self._secret, f"trimtab.session.v1|{head}|{key.sha256}".encode(), sha256)
@@ -131,11 +127,8 @@ class Door:
         """Who sent this request; None: a stranger. Cheap: it is asked again all through a stream of events."""
         if self._keys is None:
             return Viewer(None)
-        cookie = request.cookies.get(COOKIE, "")
-        key = self._keys.standing(self._sessions.key_id(cookie) or "")
-        if key is None or not self._sessions.stands(cookie, key, self._clock.now()):
-            return None
-        return Viewer(key)
+        key = self._sessions.key_of(request.cookies.get(COOKIE, ""), self._keys, self._clock.now())
+        return None if key is None else Viewer(key)
 
     # -- in and out
 

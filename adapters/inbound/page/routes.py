@@ -38,7 +38,6 @@ from tasks.services import Services
 from tasks.watch_jobs import Wanted
 
 _SEE_OTHER: Final = HTTPStatus.SEE_OTHER
-_STAYS: Final = {"Cache-Control": "no-store"}
 
 _log = structlog.get_logger(__name__)
 
@@ -72,20 +71,20 @@ def _add_entrance(router: APIRouter, pages: Pages, door: Door) -> None:
     @router.get("/login")
     def ask(request: Request, back: Annotated[str, Query(max_length=2000)] = "/") -> Response:
         if door.viewer(request) is not None:
-            return RedirectResponse(way_back(back), _SEE_OTHER, headers=_STAYS)
+            return RedirectResponse(way_back(back), _SEE_OTHER)
         return pages.answer("login.html", back=way_back(back), refused=False)
 
     @router.post("/login", dependencies=[Depends(from_this_page)])
     async def log_in(request: Request, sent: Annotated[Mapping[str, str], Depends(form)]) -> Response:
         back = way_back(sent.get("back", "/"))
-        answer = RedirectResponse(back, _SEE_OTHER, headers=_STAYS)
+        answer = RedirectResponse(back, _SEE_OTHER)
         if door.let_in(sent.get("key", ""), request, answer):
             return answer
         return pages.answer("login.html", status=HTTPStatus.UNAUTHORIZED, back=back, refused=True)
 
     @router.post("/logout", dependencies=[Depends(from_this_page)])
     def log_out(request: Request) -> Response:
-        answer = RedirectResponse(LOGIN, _SEE_OTHER, headers=_STAYS)
+        answer = RedirectResponse(LOGIN, _SEE_OTHER)
         door.let_out(request, answer)
         return answer
 
@@ -202,7 +201,7 @@ def _answering_with_pages(pages: Pages, door: Door) -> type[APIRoute]:
 def _to_login(request: Request) -> Response:
     if "text/event-stream" in request.headers.get("accept", ""):
         return Response(status_code=HTTPStatus.UNAUTHORIZED, headers=HEADERS)
-    return RedirectResponse(login_path(request), _SEE_OTHER, headers=_STAYS)
+    return RedirectResponse(login_path(request), _SEE_OTHER)
 
 
 def _problem(pages: Pages, door: Door, request: Request, status: HTTPStatus, said: str) -> Response:

@@ -90,7 +90,7 @@ class JobShown:
         counted[ItemState.PENDING] += max(self.job.n - sum(counted.values()), 0)  # not written yet
         ends = [0.0]
         for count in counted.values():
-            ends.append(ends[-1] + 100 * count / self.job.n)
+            ends.append(ends[-1] + 100 * count / max(self.job.n, 1))
         return [
             Segment(state, count, start, end - start)
             for (state, count), (start, end) in zip(counted.items(), pairwise(ends), strict=True)
