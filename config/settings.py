@@ -14,6 +14,8 @@ from config.schedules import ScheduleSettings
 STACK_FILE = "stack.json"
 PREFIX = "TRIMTAB_"
 TEST_PREFIX = "TRIMTAB_TEST_"
+SHORTEST_PASSWORD = 12
+SHORTEST_SECRET = 32
 
 Seconds = Annotated[float, Field(gt=0)]
 Origin = Annotated[
@@ -93,6 +95,9 @@ class Settings(BaseSettings):
     task_events: bool = False
     flower_host: str = "127.0.0.1"
     flower_port: Annotated[int, Field(ge=0, le=65535)] = 5555
+    flower_users: SecretStr = SecretStr("")  # name:password, several with commas
+    flower_read_only: bool = True
+    flower_without_users: bool = False  # may others reach it without any
 
     # -- the API
     api_host: str = "127.0.0.1"
@@ -102,6 +107,8 @@ class Settings(BaseSettings):
     api_calls_per_second: Annotated[float, Field(ge=0, le=100_000)] = 50.0  # of one key; 0: no limit
     api_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     api_origins: tuple[Origin, ...] = ()
+    page_secret: SecretStr = SecretStr("")  # empty: a new one at every start
+    page_session_seconds: Annotated[float, Field(ge=60, le=7 * 24 * 3600)] = 8 * 3600.0
     ready_needs: tuple[ReadyPart, ...] = ("store", "results", "broker")
     max_body_bytes: Annotated[int, Field(gt=0)] = 16 * 1024 * 1024
     sandbox_host: str = "127.0.0.1"
@@ -131,6 +138,25 @@ class Settings(BaseSettings):
     schedules: tuple[ScheduleSettings, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+
+    @field_validator("flower_users")
+    @classmethod
+    def _are_users(cls, users: SecretStr) -> SecretStr:
+        """The message holds nothing of them: it is printed."""
+        for user in users.get_secret_value().split(",") if users.get_secret_value() else ():
+            name, _, password = user.partition(":")
+            if not name or len(password) < SHORTEST_PASSWORD or user != user.strip():
+                raise ValueError(
+                    f"each is name:password, with commas between and a password of at least {SHORTEST_PASSWORD} characters"
+                )
+        return users
+
+    @field_validator("page_secret")
+    @classmethod
+    def _is_long(cls, secret: SecretStr) -> SecretStr:
+        if 0 < len(secret.get_secret_value()) < SHORTEST_SECRET:
+            raise ValueError(f"at least {SHORTEST_SECRET} characters, drawn at random")
+        return secret
 
     @field_validator("schedules")
     @classmethod

@@ -259,6 +259,19 @@ class Survey:
     oldest_due: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseCount:
+    """How many items of one state ended by one cause: what stands in their reason before the first colon.
+
+    ``example`` is the whole reason of one of them.
+    """
+
+    state: ItemState
+    cause: str
+    portfolios: int
+    example: str
+
+
 class JobStore(Protocol):
     """Jobs, frozen inputs, items and the outbox inside them. The protocol is docs/job-protocol.md.
 
@@ -470,6 +483,9 @@ class JobStore(Protocol):
 
     def count_items(self, job_id: JobId) -> Mapping[str, int]:
         """How many items are in each state."""
+
+    def count_causes(self, job_id: JobId, states: Iterable[ItemState], *, limit: int) -> Sequence[CauseCount]:
+        """How many items of these states by cause, the most frequent first. Never looks at more than ``limit``."""
 
     # -- what stewards tell each other
 

@@ -1,9 +1,11 @@
 """What the HTTP API is told by the settings: who may call, how often, from where, and what it stands on."""
 
+import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from ipaddress import ip_address
 
 from celery import Celery
@@ -27,8 +29,15 @@ _KEEP_LOOKS_SECONDS = 15.0
 _KEEP_SOLVED_SECONDS = 600.0
 
 
-def api_options(settings: Settings, services: Services, app: Celery, held: ExitStack) -> ApiOptions:
-    """``held`` closes what is opened here.
+def api_options(
+    settings: Settings,
+    services: Services,
+    app: Celery,
+    held: ExitStack,
+    *,
+    leaving: Callable[[], bool] = bool,
+) -> ApiOptions:
+    """``held`` closes what is opened here. ``leaving`` says that the process is about to end.
 
     Raises:
         Invalid: the file of keys cannot be used, something unknown is needed, or the API would be open to the
@@ -45,6 +54,9 @@ def api_options(settings: Settings, services: Services, app: Celery, held: ExitS
         origins=settings.api_origins,
         hosts=None if keys is not None or settings.api_without_keys else _our_names(settings),
         needed=settings.ready_needs,
+        page_secret=settings.page_secret.get_secret_value().encode() or secrets.token_bytes(32),
+        page_session=timedelta(seconds=settings.page_session_seconds),
+        leaving=leaving,
         parts=(
             HealthPart("solver", lambda: solve_tiny(services.solver), _KEEP_SOLVED_SECONDS),
             HealthPart("workers", lambda: look_at_workers(app), _KEEP_LOOKS_SECONDS),

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from queue import Empty, SimpleQueue
+from types import FrameType
 from typing import ParamSpec, TypeAlias, TypeVar
 
 import structlog
@@ -179,14 +180,27 @@ class _Openings(Executor):
             log.warning("steward.left_undone", threads=left)
 
 
+class _Server(uvicorn.Server):
+    """Says at once that it is leaving; uvicorn tells the application when the last answer is out."""
+
+    def __init__(self, config: uvicorn.Config, leaving: threading.Event) -> None:
+        super().__init__(config)
+        self._leaving = leaving
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._leaving.set()
+        super().handle_exit(sig, frame)
+
+
 def serve(
     app: ASGIApp, settings: Settings, *, host: str, port: int, stop: threading.Event | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT, and answer what came before; on the socket handed down where there is one.
 
-    ``stop`` is what `stop_on_signals` gave while the process was starting.
+    ``stop`` is what `stop_on_signals` gave while the process was starting. A signal sets it while it serves, too: an
+    answer that would last for ever looks at it.
     """
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             host=host,
@@ -195,7 +209,8 @@ def serve(
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=ceil(settings.shutdown_grace_seconds),
-        )
+        ),
+        stop or threading.Event(),
     )
 
     def leave(*_: object) -> None:

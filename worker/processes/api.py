@@ -1,8 +1,9 @@
-"""The HTTP API."""
+"""The HTTP API, and the page for people beside it."""
 
 from contextlib import ExitStack
 
 from adapters.inbound.api import create_app
+from adapters.inbound.page import page_router
 from config.settings import Settings
 from worker.api_options import api_options, watched_options
 from worker.celery_app import create_sending_app
@@ -17,8 +18,9 @@ def run(settings: Settings) -> None:
         watching = held.enter_context(watch_api(settings))
         services = held.enter_context(build_services(settings, sending, watching))
         services.schedules()  # what is wrong with them stops the start
-        options = watched_options(api_options(settings, services, sending, held), watching)
         stop = stop_on_signals()
+        options = api_options(settings, services, sending, held, leaving=stop.is_set)
+        options = watched_options(options, watching)
         prepare_store(services.jobs, stop)
-        app = create_app(services, options)
+        app = create_app(services, options, beside=[page_router(services, options)])
         serve(app, settings, host=settings.api_host, port=settings.api_port, stop=stop)

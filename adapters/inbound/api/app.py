@@ -1,10 +1,10 @@
 """The application: routers, error shape, edge, and a whole OpenAPI document."""
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from time import perf_counter
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
@@ -55,13 +55,13 @@ _READ_AS_BYTES = (
 )
 
 
-def create_app(services: Services, options: ApiOptions) -> FastAPI:
-    """The ASGI application over these services."""
+def create_app(services: Services, options: ApiOptions, *, beside: Iterable[APIRouter] = ()) -> FastAPI:
+    """The ASGI application over these services. ``beside``: routers for people, which guard themselves."""
     app = FastAPI(
         title="Trimtab",
         version=options.version,
         description="Turns rebalance requests into executable, proved order sets.",
-        docs_url=None,  # JSON only: both pages load scripts from elsewhere
+        docs_url=None,  # both pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
         # Once a provider is configured it would log messages and stack traces, and count twice what we count.
@@ -93,6 +93,9 @@ def create_app(services: Services, options: ApiOptions) -> FastAPI:
         metrics_router(options, access),
     ):
         require_roles(router.routes)
+        errors.know(router.routes)
+        app.include_router(router)
+    for router in beside:
         errors.know(router.routes)
         app.include_router(router)
     _complete_openapi(app)

@@ -1,8 +1,11 @@
 """What the wiring decides about the HTTP door."""
 
+import secrets
 import uuid
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 
 from adapters.inbound.api.access import Keys
 from adapters.inbound.api.edge import nobody_traces
@@ -42,6 +45,9 @@ class ApiOptions:
     result queue and the broker, which every service has.
     ``watch`` is told of each answer, ``metrics`` is what ``/metrics`` says, and ``trace`` is told the correlation id of
     each request.
+
+    ``page_secret`` signs the sessions of the page, and ends them all when it changes; the same in every API process.
+    ``leaving`` says that the process is about to end: nothing that lasts is begun or gone on with.
     """
 
     version: str
@@ -58,3 +64,6 @@ class ApiOptions:
     watch: RequestWatch | None = None
     metrics: Callable[[], bytes] = no_metrics
     trace: Callable[[str], None] = nobody_traces
+    page_secret: bytes = field(default_factory=partial(secrets.token_bytes, 32))
+    page_session: timedelta = timedelta(hours=8)
+    leaving: Callable[[], bool] = bool
