@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from domain.ports import (
     Clock,
+    JobEventPublisher,
     JobStore,
     ModelStore,
     OrderSetPublisher,
@@ -60,6 +61,7 @@ class Services:
     directory: PortfolioDirectory
     solver: Solver
     publisher: OrderSetPublisher
+    events: JobEventPublisher
     tokens: TokenQueue
     clock: Clock
     rules: Rules

@@ -20,6 +20,7 @@ from domain.job import OPEN, Job, JobState
 from domain.ports import Publication, Token
 from tasks.broker_outage import BROKER_NOTE
 from tasks.close_job import close_job_if_finished, put_back
+from tasks.job_events import tell_job_events
 from tasks.open_job import open_job, write_items
 from tasks.republish import republish_recent
 from tasks.services import Services
@@ -104,6 +105,7 @@ class Steward:
         running = [job for job in jobs if job.state is JobState.RUNNING]
         self._call_for_woken(running, woken)
         self._repair_tokens(running, now)
+        self._tell_events()
         self._note_broker_fault()
 
     # -------------------------------------------------------------------------------------------- items
@@ -138,6 +140,13 @@ class Steward:
             self._services.jobs.note_healing(job_id, "republished", count)
             log.warning("order_sets.republished", job=job_id, count=count)
         return len(sent) == len(due) < DUE_AT_ONCE
+
+    def _tell_events(self) -> None:
+        """What this round, and everybody else, made happen to jobs."""
+        try:
+            tell_job_events(self._services)
+        except BrokerUnavailable as error:
+            self._tell_of_outage("job_events.untold", error)
 
     # -------------------------------------------------------------------------------------------- the result queue
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from adapters.inbound.cli.wiring import BenchOptions, DemoOptions, Probe, SandboxOptions, UpOptions
 from config.logging import configure_logging
-from config.settings import Settings, UnknownSetting, load_settings
+from config.settings import Settings, WrongSettings, load_settings
 from domain.errors import Invalid
 from domain.ports import Solver
 from tasks.services import Services
@@ -202,7 +202,7 @@ class SettingsWiring:
 def _load(**given: object) -> Settings:
     try:
         return load_settings(**given)
-    except UnknownSetting as error:
+    except WrongSettings as error:
         raise Invalid(str(error)) from None
     except ValidationError as error:
         faults = "; ".join(

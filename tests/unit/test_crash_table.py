@@ -39,6 +39,7 @@ READS = {
     "get_item",
     "list_items",
     "count_items",
+    "untold",
 }
 
 
