@@ -134,7 +134,7 @@ class EventKind(StrEnum):
     REOPENED = "reopened"  # J9: a retry brings portfolios back, and another end will be told
 
 
-EVENTS_KEPT = 256  # of one job, the last ones: an upstream that comes and goes for hours makes many
+EVENTS_KEPT = 64  # of one job, the last ones: an upstream that comes and goes for hours makes many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ Nothing is told that the store does not have, and what it has is told again and 
 between the two repeats an event, under the same id and with the same bytes.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -12,7 +12,7 @@ from domain.job import EventKind, Job, JobEvent, JobState
 from domain.ports import Publication
 from tasks.services import Services
 
-JOB_EVENT_SCHEMA = "trimtab.job-event.v1"
+JOB_EVENT_SCHEMA: Final = "trimtab.job-event.v1"
 JOBS_AT_ONCE = 200
 
 _ENCODER = msgspec.json.Encoder()

@@ -1,7 +1,7 @@
 """What is stored and published for one portfolio. Written once, as bytes; published as those bytes."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -13,7 +13,7 @@ from domain.prices import PriceSnapshot
 from domain.rebalance import Outcome, Rebalance, Side
 from tasks.documents import ConflictRow, Number, OrderRow, ProofRow, encode, rebalance_document
 
-ORDER_SET_SCHEMA = "trimtab.order-set.v1"
+ORDER_SET_SCHEMA: Final = "trimtab.order-set.v1"
 RESULT_SCHEMA = "trimtab.result.v1"
 
 # What both documents say about where the answer comes from. No run-time stamp is in them: the same inputs give

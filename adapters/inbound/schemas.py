@@ -15,7 +15,7 @@ from tasks.order_set import ORDER_SET_SCHEMA, OrderSet
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 DEAD_LETTER: Final = "trimtab.dead-letter.v1"
 
-_STRUCTS: Final = {
+_STRUCTS: Final[Mapping[str, type[msgspec.Struct]]] = {
     ORDER_SET_SCHEMA: OrderSet,
     JOB_EVENT_SCHEMA: JobEventMessage,
     DEAD_LETTER: DeadLetter,

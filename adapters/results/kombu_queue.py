@@ -46,7 +46,7 @@ class KombuQueuePublisher:
         tls: Mapping[str, Any] | None = None,
     ) -> None:
         self._connection = Connection(
-            url, transport_options=_options(url), connect_timeout=5, **({"ssl": dict(tls)} if tls else {})
+            url, transport_options=_options(url), connect_timeout=5, ssl=dict(tls) if tls else False
         )
         self._queue = Queue(queue, durable=True, routing_key=queue, max_length=keep or None)
         self._producer: Producer | None = None
@@ -57,6 +57,7 @@ class KombuQueuePublisher:
             *self._connection.connection_errors,
             *self._connection.channel_errors,
         )
+        self._out: tuple[type[BaseException], ...] = (_Blocked, *self._lost)
 
     def publish(self, *publications: Publication) -> None:
         waiting = deque(publications)
@@ -120,7 +121,7 @@ class KombuQueuePublisher:
             raise BrokerUnavailable(
                 "result queue", "the broker refused the message: the queue is full"
             ) from error
-        except (_Blocked, *self._lost) as error:
+        except self._out as error:
             self._drop()
             raise BrokerUnavailable("result queue", str(error) or type(error).__name__) from error
 

@@ -46,7 +46,7 @@ def test_every_state_is_reached_with_the_events_that_lead_there(store: Store, st
     assert [event.kind for event in found] == LIVES[state]
     assert [event.sequence for event in found] == list(range(1, len(found) + 1))
     assert {event.gen for event in found[:-1]} <= {0}
-    if state not in {JobState.STOPPING}:  # that it stops is no news until it is over
+    if state is not JobState.STOPPING:  # that it stops is no news until it is over
         assert (found[-1].state, found[-1].gen) == (state, reached.gen)
     assert all(abs((store.now() - event.at).total_seconds()) < 60 for event in found)
     assert [event.at for event in found] == sorted(event.at for event in found)

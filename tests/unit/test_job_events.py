@@ -123,7 +123,7 @@ def test_who_dies_between_telling_and_marking_is_repeated_with_the_same_bytes(wo
             return getattr(world.store, name)
 
     with pytest.raises(StoreUnavailable):
-        tell_job_events(replace(world.services, jobs=DiesHere()))  # type: ignore[arg-type]  # all but one method
+        tell_job_events(replace(world.services, jobs=DiesHere()))
     tell_job_events(world.services)
 
     (repeat,) = world.events.repeats

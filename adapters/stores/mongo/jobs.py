@@ -314,7 +314,10 @@ class MongoJobs:
 
     def mark_told(self, job_id: JobId, sequence: int) -> bool:
         told = {"$min": [sequence, "$happened"]}
-        change = [{"$set": {"told": told}}, {"$set": {"untold": {"$lt": ["$told", "$happened"]}}}]
+        change: list[Document] = [
+            {"$set": {"told": told}},
+            {"$set": {"untold": {"$lt": ["$told", "$happened"]}}},
+        ]
         with self._mongo.open() as db:
             marked = db.jobs.update_one({"_id": job_id, "told": {"$lt": sequence}}, change)
         return marked.matched_count == 1
