@@ -25,7 +25,7 @@ class _Blocked(Exception):
     """A broker that is short of memory or disk takes nothing more, and says so (RabbitMQ)."""
 
 
-def _raise_blocked() -> None:
+def _raise_blocked(_reason: str) -> None:
     raise _Blocked("it is short of memory or disk and takes no messages (connection.blocked)")
 
 
@@ -62,10 +62,13 @@ class KombuQueuePublisher:
     def publish(self, *publications: Publication) -> None:
         waiting = deque(publications)
         with self._translated(), self._lock:
+            lay_idle = self._producer is not None
             try:
                 self._publish_all(waiting)
             except self._lost:
-                # It may only have been closed while it lay idle: once more, on a new one, from what was not confirmed.
+                if not lay_idle:
+                    raise
+                # It may only have been closed meanwhile: once more, on a new one, from what was not confirmed.
                 self._drop()
                 self._publish_all(waiting)
 
@@ -76,6 +79,8 @@ class KombuQueuePublisher:
             waiting.popleft()
 
     def _open(self) -> Producer:
+        # Who publishes must not stall: whoever could not publish now does it again later.
+        self._connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=5)
         try:
             self._queue.bind(self._connection.channel()).queue_declare(passive=True)
         except self._connection.channel_errors:  # it is not there; and that channel is closed
@@ -102,7 +107,7 @@ class KombuQueuePublisher:
 
     def ping(self) -> None:
         with self._translated(), self._lock:
-            self._connection.ensure_connection(max_retries=1, timeout=5)
+            self._connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=5)
 
     def close(self) -> None:
         self._producer = None

@@ -47,7 +47,15 @@ CHAINS = {
         *_both_sides("claim", "solve", "finish_and_claim", "finish", "publish", "mark_sent"),
     ),
     "failure, lost queue, retry": _both_sides(
-        *("fail_attempt", "note_rebalanced", "close_job", "retry_job", "tell_again", "due_again", "reopen_items"),
+        *(
+            "fail_attempt",
+            "note_rebalanced",
+            "close_job",
+            "retry_job",
+            "tell_again",
+            "due_again",
+            "reopen_items",
+        ),
         *("reopened_job", "reaccept_job"),
     ),
 }
