@@ -42,7 +42,7 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
                 securities=settings.securities_url,
                 accounting=settings.accounting_url,
                 directory=settings.portfolios_url,
-                options=_http_options(settings),
+                options=http_options(settings),
                 correlation=_correlation_id,
             )
         )
@@ -104,8 +104,8 @@ def _correlation_id() -> str | None:
     return structlog.contextvars.get_contextvars().get("correlation_id")
 
 
-def _http_options(settings: Settings) -> HttpOptions:
-    """Every option that has a setting ``upstream_<option>``; the others keep their defaults."""
+def http_options(settings: Settings) -> HttpOptions:
+    """How upstreams are called: every option that has a setting ``upstream_<option>``; the others keep their defaults."""
     given = {
         option.name: getattr(settings, f"upstream_{option.name}", None) for option in fields(HttpOptions)
     }

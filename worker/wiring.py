@@ -72,9 +72,11 @@ class SettingsWiring:
     # -------------------------------------------------------------------------------------------- doctor
 
     def probes(self) -> Sequence[Probe]:
+        from worker.container import http_options
         from worker.looks import look_at_upstream
 
         settings = self.settings
+        options = http_options(settings)
         upstreams = {
             "pricing": settings.pricing_url,
             "securities": settings.securities_url,
@@ -100,7 +102,7 @@ class SettingsWiring:
             *(
                 Probe(
                     name=name,
-                    look=lambda url=url: look_at_upstream(url),  # type: ignore[misc]
+                    look=lambda url=url: look_at_upstream(url, options),  # type: ignore[misc]
                     remedy=f"set TRIMTAB_{name.upper()}_URL, or start it (`trimtab sandbox` serves all four)",
                 )
                 for name, url in upstreams.items()

@@ -288,7 +288,7 @@ def _retries(options: HttpOptions, seconds: float) -> stamina.RetryingCaller:
 
 def _open_transport(base_url: str, options: HttpOptions) -> httpx.HTTPTransport:
     return httpx.HTTPTransport(
-        verify=_tls(base_url, options),
+        verify=tls_context(base_url, options),
         limits=httpx.Limits(
             max_connections=options.pool_size,
             max_keepalive_connections=options.pool_size,
@@ -322,7 +322,8 @@ def _timeouts(options: HttpOptions) -> Mapping[str, float]:
     }
 
 
-def _tls(base_url: str, options: HttpOptions) -> ssl.SSLContext:
+def tls_context(base_url: str, options: HttpOptions) -> ssl.SSLContext:
+    """Whom a service at this URL must be vouched for by, and what is shown to it."""
     if not base_url.startswith("https:"):
         # Never used; this one is made at once (loading the authorities takes 20 ms) and trusts nobody.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -20,13 +20,15 @@ ME = "oms-1"  # one name for each consumer that runs at the same time
 ORDER_SETS, EVENTS = "trimtab.order-sets", "trimtab.job-events"
 
 client = redis.Redis.from_url(URL, protocol=2, socket_timeout=30)
+# Where Redis has a user for each role, who posts is not who reads.
+requests = redis.Redis.from_url(os.environ.get("REQUESTS_REDIS_URL", URL), protocol=2)
 books = sqlite3.connect(os.environ.get("BOOKS", "books.db"))
 books.execute("CREATE TABLE IF NOT EXISTS order_sets (id TEXT PRIMARY KEY, body BLOB NOT NULL)")
 
 
 def post() -> None:
     """The same key is the same job, however often it is posted."""
-    client.xadd("trimtab.requests", {"data": json.dumps({"model_id": MODEL, "key": KEY})})
+    requests.xadd("trimtab.requests", {"data": json.dumps({"model_id": MODEL, "key": KEY})})
 
 
 def book(entry_id: bytes, fields: dict[bytes, bytes]) -> None:

@@ -3,7 +3,8 @@
 #
 #   API=http://127.0.0.1:8080 MODEL=growth-60 KEY=nightly-2026-11-30 ./post_and_read.sh
 #
-# API_KEY: where the API asks for one. REDIS_CLI: how redis-cli is called (with -u URL, or -s SOCKET).
+# API_KEY: where the API asks for one. REDIS_CLI: how redis-cli is called (-h HOST -p PORT --user NAME, or -s SOCKET; the
+# password in REDISCLI_AUTH, since a command line is for everybody to see).
 set -euo pipefail
 
 : "${API:=http://127.0.0.1:8080}" "${MODEL:?the id of a model}" "${KEY:?the idempotency key}"

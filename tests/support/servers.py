@@ -187,7 +187,7 @@ def _start_rabbitmq(binary: str) -> Server:
     }
     mapper = _child(
         f"tcp://127.0.0.1:{mapper_port}",
-        _accepts,
+        lambda _url: accepts(mapper_port),
         *("epmd", "-port", str(mapper_port), "-address", "127.0.0.1"),
         directory=directory,
     )
@@ -255,10 +255,10 @@ def _child(
     return Server(url, stop)
 
 
-def _accepts(url: str) -> bool:
-    parts = urlsplit(url)
+def accepts(port: int) -> bool:
+    """Whether somebody listens on this port of loopback."""
     try:
-        socket.create_connection((parts.hostname, parts.port), timeout=1).close()
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
         return False
     return True
