@@ -29,8 +29,8 @@ done
 "${redis[@]}" XGROUP CREATE trimtab.order-sets "$GROUP" 0 MKSTREAM >/dev/null 2>&1 || true
 while :; do
   # One entry: the stream, the entry's id, then the fields and values, a line each. The end of a job may be told before its
-  # last order set is published: wait two seconds for another.
-  entry=$("${redis[@]}" --raw XREADGROUP GROUP "$GROUP" oms-1 COUNT 1 BLOCK 2000 STREAMS trimtab.order-sets '>')
+  # last order set is published: wait a second for another.
+  entry=$("${redis[@]}" --raw XREADGROUP GROUP "$GROUP" oms-1 COUNT 1 BLOCK 1000 STREAMS trimtab.order-sets '>')
   [[ -n $entry ]] || break
   id=$(sed -n 2p <<<"$entry")
   body=$(sed -n '/^data$/{n;p;}' <<<"$entry")

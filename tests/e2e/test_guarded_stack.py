@@ -12,7 +12,9 @@ from time import monotonic
 import httpx
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.retry import Retry
 
 from adapters.inbound.api.rate import Rate, RedisLimiter
 from adapters.inbound.cli.wiring import BookOptions
@@ -136,13 +138,17 @@ def test_doctor_flower_and_beat_do_what_they_are_for(stack: GuardedStack, admin:
     assert "hunter2" not in looked.stdout + looked.stderr
 
     flower = create_sending_app(load_settings(broker_url=stack.url_of("flower")))
-    assert flower.control.ping(timeout=2)
+    assert flower.control.broadcast("ping", reply=True, limit=1, timeout=5)
     heard: list[str] = []
     with flower.connection_for_read() as connection:
-        receiver = flower.events.Receiver(
-            connection, handlers={"*": lambda event: heard.append(event["type"])}
-        )
-        receiver.capture(limit=1, timeout=20)
+        receiver = flower.events.Receiver(connection)
+
+        def hear(event: Mapping[str, str]) -> None:
+            heard.append(event["type"])
+            receiver.should_stop = True
+
+        receiver.handlers = {"*": hear}
+        receiver.capture(limit=None, timeout=20)
     assert heard
 
     beat = create_sending_app(load_settings(broker_url=stack.url_of("beat")))
@@ -199,7 +205,7 @@ def test_a_role_may_do_nothing_else(stack: GuardedStack, role: str) -> None:
 
 def test_without_a_password_nobody_gets_in(stack: GuardedStack) -> None:
     with (
-        closing(Redis(port=stack.redis_port, protocol=2)) as client,
+        closing(Redis(port=stack.redis_port, protocol=2, retry=Retry(NoBackoff(), 0))) as client,
         pytest.raises(AuthenticationError),
     ):
         client.ping()
