@@ -153,4 +153,4 @@ def test_tokens_go_by_celerys_own_way_and_are_counted(rabbitmq_server: str) -> N
         message = taken(connection, "tokens")[0]
         assert json.loads(message.body)[1] == {"job_id": "job", "seat": 0, "probe": False}
         assert tokens.length() == 0
-    app.pool.force_close_all()
+    app.close()

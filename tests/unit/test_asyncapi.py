@@ -64,7 +64,7 @@ def test_the_document_is_asyncapi_3_by_the_official_schema() -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda spoilt: spoilt["channels"]["orderSets"].update(adress="x"),
+        lambda spoilt: spoilt["channels"]["orderSets"].update(place="x"),
         lambda spoilt: spoilt["operations"]["tellJobEvents"].update(action="publish"),
         lambda spoilt: spoilt.pop("info"),
     ],
@@ -138,7 +138,7 @@ def test_a_request_that_fits_its_schema_is_read_and_one_that_does_not_is_not() -
         assert is_valid("trimtab.rebalance-request.v1", example)
         RebalanceRequest.model_validate_json(json.dumps(example))
 
-    assert fault_of("trimtab.rebalance-request.v1", {"model_id": "m", "modle": 1})
+    assert fault_of("trimtab.rebalance-request.v1", {"model_id": "m", "models": 1})
     assert fault_of("trimtab.rebalance-request.v1", {})
 
 
