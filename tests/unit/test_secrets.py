@@ -136,8 +136,13 @@ def test_settings_that_are_wrong_are_told_without_the_others(monkeypatch: pytest
         load_settings()
 
 
+def ping_store() -> None:
+    with closing(open_store(OUT["store_url"], timeout_seconds=0.3)) as store:
+        store.ping()
+
+
 LOOKS: dict[str, Callable[[Services], object]] = {
-    "store": lambda _: open_store(OUT["store_url"], timeout_seconds=0.3).ping(),
+    "store": lambda _: ping_store(),
     "broker": lambda services: services.tokens.send([Token(JobId("job"), 0)]),
     "result queue": lambda services: services.publisher.ping(),
     "prices": lambda services: services.prices.prices(),
