@@ -21,7 +21,6 @@ from adapters.inbound.api.rate import Rate, RedisLimiter
 from adapters.inbound.cli.wiring import BookOptions
 from adapters.results.redis_stream import RedisStreamReader
 from config.settings import environment, load_settings
-from tasks.registry import START_SCHEDULED
 from tests.support.guarded_stack import ROLES, GuardedStack
 from tests.support.messages import require_exactly
 from tests.support.programs import program
@@ -119,7 +118,7 @@ def test_the_api_sees_every_part_and_may_count_calls(stack: GuardedStack, api: A
     assert admin.acl_log() == []
 
 
-def test_doctor_flower_and_beat_do_what_they_are_for(stack: GuardedStack, admin: Redis) -> None:
+def test_doctor_and_flower_do_what_they_are_for(stack: GuardedStack, admin: Redis) -> None:
     admin.acl_log_reset()
     looked = subprocess.run(
         [sys.executable, "-m", "worker", "doctor"],
@@ -146,11 +145,8 @@ def test_doctor_flower_and_beat_do_what_they_are_for(stack: GuardedStack, admin:
         receiver.capture(limit=None, timeout=20)
     assert heard
 
-    beat = create_sending_app(load_settings(broker_url=stack.url_of("beat")))
-    beat.send_task(START_SCHEDULED, kwargs={"name": "nobody", "business_date": "2026-11-30"})
     assert admin.acl_log() == []
-    for app in (flower, beat):
-        app.close()
+    flower.close()
 
 
 # ------------------------------------------------------------------------------------------------ and nothing more
@@ -164,7 +160,6 @@ FORBIDDEN: Mapping[str, tuple[str, ...]] = {
     ),
     "steward": ("XRANGE trimtab.order-sets - +", "XADD trimtab.requests * data x", "BRPOP trimtab.run 1"),
     "requests": ("XADD trimtab.order-sets * data x", "LPUSH trimtab.run x", "DEL trimtab.requests"),
-    "beat": ("XADD trimtab.requests * data x", "XRANGE trimtab.order-sets - +", "DEL trimtab.run"),
     "flower": ("LPUSH trimtab.run x", "BRPOP trimtab.run 1", "XRANGE trimtab.order-sets - +"),
     "poster": (
         "XRANGE trimtab.requests - +",

@@ -15,7 +15,7 @@ from worker.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 USERS = ROOT / "deploy/redis/users.acl"
-ROLES = ("api", "worker", "steward", "requests", "beat", "flower", "poster", "reader", "doctor")
+ROLES = ("api", "worker", "steward", "requests", "flower", "poster", "reader", "doctor")
 
 
 def password_of(role: str) -> str:

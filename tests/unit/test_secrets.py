@@ -238,5 +238,6 @@ def test_what_rabbitmq_needs_for_tls_is_taken_from_its_url() -> None:
     assert settings["broker_use_ssl"]["cert_reqs"] is ssl.CERT_REQUIRED
     app = create_sending_app(load_settings(broker_url="amqps://mq//"))
     with closing(app.connection_for_write()) as connection:
+        assert isinstance(connection.ssl, dict)
         assert connection.ssl["server_hostname"] == "mq"
     app.close()
