@@ -105,6 +105,9 @@ def test_a_request_that_cannot_be_used_becomes_a_letter_of_its_schema(
 
 def test_the_api_sees_every_part_and_may_count_calls(stack: GuardedStack, api: Api, admin: Redis) -> None:
     admin.acl_log_reset()
+    job = api.submit("wider", parallelism=1)
+    api._client.post(f"/jobs/{job['job_id']}/parallelism", json={"parallelism": 4})
+    assert api.finished(job["job_id"])["state"] == "done"  # so the workers are there
     health = httpx.get(f"{stack.api_url}/health", timeout=20).json()
     assert {part["name"]: part["status"] for part in health["parts"] if part["status"] != "up"} == {}
 
@@ -112,9 +115,6 @@ def test_the_api_sees_every_part_and_may_count_calls(stack: GuardedStack, api: A
         limiter = RedisLimiter(client, Rate(per_second=1, burst=1), monotonic)
         assert limiter.wait("somebody") == 0
         assert limiter.wait("somebody") > 0
-    job = api.submit("wider", parallelism=1)
-    api._client.post(f"/jobs/{job['job_id']}/parallelism", json={"parallelism": 4})
-    assert api.finished(job["job_id"])["state"] == "done"
     assert admin.acl_log() == []
 
 
