@@ -125,6 +125,46 @@ class Job:
         return range(min(self.parallelism, self.n))
 
 
+class EventKind(StrEnum):
+    """What is told of a job's life to whoever asked for it."""
+
+    ACCEPTED = "accepted"  # J1
+    STARTED = "started"  # J4
+    WAITING = "waiting"  # J5
+    RESUMED = "resumed"  # J6
+    FINISHED = "finished"  # J8
+    REOPENED = "reopened"  # J9: a retry brings portfolios back, and another end will be told
+
+
+EVENTS_KEPT = 64  # of one job, the last ones: an upstream that comes and goes for hours makes many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """Something that happened to a job, written in the very write that made it happen.
+
+    ``sequence`` counts the job's events from 1 and never anew, so it names the event for good. ``at`` is the store's
+    clock, ``gen`` and ``state`` those of the job afterwards, ``reason`` why it waits or was stopped. ``counts`` are the
+    portfolios by state, once it is over.
+    """
+
+    sequence: int
+    kind: EventKind
+    at: datetime
+    gen: int
+    state: JobState
+    reason: str | None = None
+    counts: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untold:
+    """A job with events that nobody was told of yet, oldest first."""
+
+    job: Job
+    events: tuple[JobEvent, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """What is frozen for a job: the canonical snapshot bytes (JSON) and their hash. Inserted once, first wins."""

@@ -15,7 +15,7 @@ from typing import Protocol
 from domain.answer import Rebalance
 from domain.ids import ItemId, JobId, ModelId, PortfolioId, SecurityId
 from domain.item import Item, ItemState
-from domain.job import ALL_FAILED, Inputs, Job, JobState, Retry
+from domain.job import ALL_FAILED, Inputs, Job, JobState, Retry, Untold
 from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
 from domain.problem import Problem, SolverAnswer
@@ -90,9 +90,12 @@ class Solver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One entry of the result queue: the order set's id and the exact bytes stored with the result."""
+    """One entry of a queue that goes out: its own id, its job's, and the exact bytes.
 
-    item_id: ItemId
+    Of an order set the id is the item's, and the bytes are those that were stored with the result.
+    """
+
+    entry_id: str
     job_id: JobId
     body: bytes
 
@@ -114,6 +117,11 @@ class OrderSetPublisher(Protocol):
 
     def ping(self) -> None:
         """Raises BrokerUnavailable when the broker does not answer."""
+
+
+class JobEventPublisher(Protocol):
+    def publish(self, *publications: Publication) -> None:
+        """As `OrderSetPublisher.publish`, to the queue of job events on the same broker."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -384,6 +392,21 @@ class JobStore(Protocol):
 
     def set_parallelism(self, job_id: JobId, parallelism: int) -> int | None:
         """The parallelism an open job had until now; None: it is closed, or nobody knows it."""
+
+    # -- what is told of jobs. J1, J4, J5, J6, J8 and J9 each write an event with the change itself.
+
+    def untold(self, limit: int = 100) -> Sequence[Untold]:
+        """Jobs with events that were not marked as told, oldest job first, each with all of those events.
+
+        A job keeps its last EVENTS_KEPT events: what is older was told, or is lost to a broker that was out for
+        hundreds of outages of an upstream.
+        """
+
+    def mark_told(self, job_id: JobId, sequence: int) -> bool:
+        """The job's events up to this one were told. False: they were marked already."""
+
+    def tell_again(self, job_id: JobId) -> bool:
+        """Every event the job still keeps is to be told once more. False: none of them was told yet."""
 
     def note_healing(self, job_id: JobId, kind: str, count: int = 1) -> None:
         """Add to ``healing[kind]`` of the job. Called only when something had to be repaired."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from domain.ports import (
     Clock,
+    JobEventPublisher,
     JobStore,
     Meter,
     ModelStore,
@@ -63,6 +64,7 @@ class Services:
     directory: PortfolioDirectory
     solver: Solver
     publisher: OrderSetPublisher
+    events: JobEventPublisher
     tokens: TokenQueue
     clock: Clock
     rules: Rules

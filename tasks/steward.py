@@ -21,6 +21,7 @@ from domain.ports import Publication, Token
 from tasks.broker_outage import BROKER_NOTE
 from tasks.close_job import close_job_if_finished, put_back
 from tasks.healing import note_healing
+from tasks.job_events import tell_job_events
 from tasks.open_job import open_job, write_items
 from tasks.republish import republish_recent
 from tasks.services import Services
@@ -106,6 +107,7 @@ class Steward:
         running = [job for job in jobs if job.state is JobState.RUNNING]
         self._call_for_woken(running, woken)
         self._repair_tokens(running, now)
+        self._tell_events()
         self._note_broker_fault()
 
     # -------------------------------------------------------------------------------------------- items
@@ -142,6 +144,13 @@ class Steward:
             note_healing(self._services, job_id, "republished", count)
             log.warning("order_sets.republished", job=job_id, count=count)
         return len(sent) == len(due) < DUE_AT_ONCE
+
+    def _tell_events(self) -> None:
+        """What this round, and everybody else, made happen to jobs."""
+        try:
+            tell_job_events(self._services)
+        except BrokerUnavailable as error:
+            self._tell_of_outage("job_events.untold", error)
 
     # -------------------------------------------------------------------------------------------- the result queue
 

@@ -18,6 +18,7 @@ from config.settings import Settings
 from domain.errors import Invalid
 from tasks.services import Services
 from worker import __version__
+from worker.container import http_options
 from worker.looks import look_at_upstream, look_at_workers
 from worker.redis_client import is_redis, redis_client
 from worker.watching import Watching
@@ -60,7 +61,7 @@ def api_options(
         parts=(
             HealthPart("solver", lambda: solve_tiny(services.solver), _KEEP_SOLVED_SECONDS),
             HealthPart("workers", lambda: look_at_workers(app), _KEEP_LOOKS_SECONDS),
-            *(_upstream(name, getattr(settings, f"{name}_url")) for name in UPSTREAMS),
+            *(_upstream(name, settings) for name in UPSTREAMS),
         ),
     )
 
@@ -111,5 +112,6 @@ def _limiter(settings: Settings, held: ExitStack) -> Limiter | None:
     return RedisLimiter(client, rate, time.monotonic)
 
 
-def _upstream(name: str, url: str) -> HealthPart:
-    return HealthPart(name, lambda: look_at_upstream(url), _KEEP_LOOKS_SECONDS)
+def _upstream(name: str, settings: Settings) -> HealthPart:
+    url, options = getattr(settings, f"{name}_url"), http_options(settings)
+    return HealthPart(name, lambda: look_at_upstream(url, options), _KEEP_LOOKS_SECONDS)

@@ -9,15 +9,16 @@ import structlog
 from celery import Celery
 
 from adapters.results.kombu_queue import KombuQueuePublisher
-from adapters.results.redis_stream import RedisStreamPublisher
+from adapters.results.redis_stream import JOB_EVENT_SCHEMA, JOB_EVENTS_KEPT, RedisStreamPublisher
 from adapters.solver.deferred import DeferredSolver
 from adapters.stores.open import open_store
 from adapters.system_clock import SystemClock
 from adapters.upstream.build import sources_from_urls
 from adapters.upstream.options import HttpOptions
 from adapters.upstream.watch import NOBODY_WATCHES
+from config.broker_tls import broker_tls
 from config.settings import Settings
-from domain.ports import OrderSetPublisher
+from domain.ports import JobEventPublisher, OrderSetPublisher
 from tasks.services import Rules, Services
 from worker.crash_points import crash_point, watch_services
 from worker.redis_client import is_redis, redis_client
@@ -45,7 +46,7 @@ def build_services(settings: Settings, app: Celery, watching: Watching = UNWATCH
                 securities=settings.securities_url,
                 accounting=settings.accounting_url,
                 directory=settings.portfolios_url,
-                options=_http_options(settings),
+                options=http_options(settings),
                 correlation=_correlation_id,
                 watch=NOBODY_WATCHES if watching.metrics is None else watching.metrics.meter,
             )
@@ -61,6 +62,7 @@ def build_services(settings: Settings, app: Celery, watching: Watching = UNWATCH
             directory=sources.directory,
             solver=DeferredSolver(time_limit_seconds=settings.solver_time_limit_seconds),
             publisher=build_publisher(settings, held),
+            events=build_event_publisher(settings, held),
             tokens=tokens,
             clock=SystemClock(),
             rules=_rules(settings),
@@ -76,7 +78,23 @@ def build_publisher(settings: Settings, held: ExitStack) -> OrderSetPublisher:
         client = redis_client(url)
         held.callback(client.close)
         return RedisStreamPublisher(client, settings.order_sets_stream)
-    publisher = KombuQueuePublisher(url.removeprefix("kombu+"), settings.order_sets_stream)
+    url, tls = broker_tls(url.removeprefix("kombu+"))
+    publisher = KombuQueuePublisher(url, settings.order_sets_stream, tls=tls)
+    held.callback(publisher.close)
+    return publisher
+
+
+def build_event_publisher(settings: Settings, held: ExitStack) -> JobEventPublisher:
+    """Job events go to the same broker, on a stream or queue of their own that does not grow for ever."""
+    url = settings.effective_results_url
+    if is_redis(url):
+        client = redis_client(url)
+        held.callback(client.close)
+        return RedisStreamPublisher(
+            client, settings.job_events_stream, schema=JOB_EVENT_SCHEMA, keep=JOB_EVENTS_KEPT
+        )
+    url, tls = broker_tls(url.removeprefix("kombu+"))
+    publisher = KombuQueuePublisher(url, settings.job_events_stream, keep=JOB_EVENTS_KEPT, tls=tls)
     held.callback(publisher.close)
     return publisher
 
@@ -91,8 +109,8 @@ def _correlation_id() -> str | None:
     return structlog.contextvars.get_contextvars().get("correlation_id")
 
 
-def _http_options(settings: Settings) -> HttpOptions:
-    """Every option that has a setting ``upstream_<option>``; the others keep their defaults."""
+def http_options(settings: Settings) -> HttpOptions:
+    """How upstreams are called: every option that has a setting ``upstream_<option>``; the others keep their defaults."""
     given = {
         option.name: getattr(settings, f"upstream_{option.name}", None) for option in fields(HttpOptions)
     }

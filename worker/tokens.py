@@ -63,9 +63,11 @@ class CeleryTokens:
 
     def length(self) -> int:
         with self._translated(), self._app.connection_or_acquire() as connection:
-            return int(
-                connection.default_channel.queue_declare(queue=self._queue, durable=True).message_count
+            # Told as Celery makes it: RabbitMQ refuses a declaration that differs from what is there.
+            declared = connection.default_channel.queue_declare(
+                queue=self._queue, durable=True, auto_delete=False
             )
+            return int(declared.message_count)
 
     def close(self) -> None:
         """Close what is open. A later call opens again."""

@@ -138,7 +138,7 @@ class HttpService:
             self._headers = httpx.Headers(_headers(base, options))
             self._timeouts = _timeouts(options)
             if base.scheme not in {"http", "https"} or not base.host:
-                raise httpx.UnsupportedProtocol(f"{base_url!r}: give http://host or https://host")
+                raise httpx.UnsupportedProtocol(f"{base.scheme!r}: give http://host or https://host")
             self._transport = transport or _open_transport(base_url, options)
 
     def get_json(self, path: str, decode: Decode[T], params: Params | None = None) -> T:
@@ -302,7 +302,7 @@ def _retries(options: HttpOptions, seconds: float) -> stamina.RetryingCaller:
 
 def _open_transport(base_url: str, options: HttpOptions) -> httpx.HTTPTransport:
     return httpx.HTTPTransport(
-        verify=_tls(base_url, options),
+        verify=tls_context(base_url, options),
         limits=httpx.Limits(
             max_connections=options.pool_size,
             max_keepalive_connections=options.pool_size,
@@ -336,13 +336,18 @@ def _timeouts(options: HttpOptions) -> Mapping[str, float]:
     }
 
 
-def _tls(base_url: str, options: HttpOptions) -> ssl.SSLContext:
+def tls_context(base_url: str, options: HttpOptions) -> ssl.SSLContext:
+    """Whom a service at this URL must be vouched for by, and what is shown to it."""
     if not base_url.startswith("https:"):
         # Never used; this one is made at once (loading the authorities takes 20 ms) and trusts nobody.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if options.verify_tls and options.ca_file is not None:
-        return ssl.create_default_context(cafile=options.ca_file)
-    return httpx.create_ssl_context(verify=options.verify_tls, trust_env=False)
+        context = ssl.create_default_context(cafile=options.ca_file)
+    else:
+        context = httpx.create_ssl_context(verify=options.verify_tls, trust_env=False)
+    if options.cert_file is not None:
+        context.load_cert_chain(options.cert_file, options.key_file)
+    return context
 
 
 def _told(response: httpx.Response, path: str) -> str:

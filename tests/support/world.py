@@ -97,9 +97,9 @@ class FakePublisher:
         if self.out:
             raise BrokerUnavailable("result queue", "connection refused")
         for publication in publications:
-            if publication.item_id in self.entries:
+            if publication.entry_id in self.entries:
                 self.repeats.append(publication)
-            self.entries.setdefault(publication.item_id, publication.body)
+            self.entries.setdefault(publication.entry_id, publication.body)
 
     def identity(self) -> str | None:
         if self.out:
@@ -157,6 +157,7 @@ class World:
     services: Services
     upstreams: FakeUpstreams
     publisher: FakePublisher
+    events: FakePublisher
     tokens: FakeTokens
     clock: FakeClock
     steward: Steward
@@ -178,6 +179,7 @@ class World:
         store.prepare()
         jobs = connect(store)
         upstreams, publisher, tokens, clock = FakeUpstreams(), FakePublisher(), FakeTokens(), FakeClock()
+        events = FakePublisher()
         services = Services(
             models=store,
             jobs=jobs,
@@ -187,6 +189,7 @@ class World:
             directory=upstreams,
             solver=NoSolver(),
             publisher=publisher,
+            events=events,
             tokens=tokens,
             clock=clock,
             rules=rules,
@@ -196,7 +199,8 @@ class World:
         marks = Marks(jobs, every_seconds=60)
         outgoing = Outgoing(publisher, marks, every_seconds=60)
         bench = Bench(owner="worker-1", frozen=FrozenJobs(jobs), marks=marks, outgoing=outgoing)
-        return cls(store, services, upstreams, publisher, tokens, clock, Steward(services, AtOnce()), bench)
+        steward = Steward(services, AtOnce())
+        return cls(store, services, upstreams, publisher, events, tokens, clock, steward, bench)
 
     # -- arranging
 

@@ -801,7 +801,7 @@ def test_a_tick_asks_the_store_twice_about_a_job_that_goes_on(tmp_path: Path) ->
 
     world.tick()
 
-    each_tick = {"expire_items", "wake_items", "now", "due_items", "list_jobs"}
+    each_tick = {"expire_items", "wake_items", "now", "due_items", "list_jobs", "untold"}
     assert {name: n for name, n in counting[0].asked.items() if name not in each_tick} == {
         "next_pending": 1,
         "busy_seats": 1,

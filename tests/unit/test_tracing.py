@@ -163,7 +163,7 @@ def test_publishing_is_a_step_and_what_it_publishes_is_not_told(
     publisher.ping()
 
     assert publisher.identity() == queue.identity()
-    assert list(queue.entries) == [world_item.item_id]
+    assert list(queue.entries) == [world_item.entry_id]
     told = by_name(spans)["publish"]
     assert dict(told.attributes or {}) == {"trimtab.order_sets": "1"}
 

@@ -6,16 +6,22 @@ from contextlib import closing
 
 from adapters.inbound.request_stream import RequestStream, RequestStreamOptions
 from config.settings import Settings
+from domain.errors import Invalid
 from tasks.submit_job import SubmitJob, Submitted, submit_job
 from worker.celery_app import create_sending_app
 from worker.container import build_services
 from worker.crash_points import crash_point, watch_requests
 from worker.loops import prepare_store, stop_on_signals
-from worker.redis_client import redis_client
+from worker.redis_client import is_redis, redis_client
 from worker.watching import watch_loop
 
 
 def run(settings: Settings) -> None:
+    if not is_redis(settings.effective_requests_url):
+        raise Invalid(
+            "the request stream is a Redis stream, and the broker is none: name a Redis with TRIMTAB_REQUESTS_URL",
+            code="no_request_stream",
+        )
     stop = stop_on_signals()
     options = RequestStreamOptions(
         consumer=f"{socket.gethostname()}:{os.getpid()}",
