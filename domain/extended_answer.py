@@ -1,5 +1,6 @@
 """The answer for one portfolio whose policy asks for more than targets, bounds and the cash floors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -33,7 +34,9 @@ from domain.terms import Terms
 from domain.verify import verify_orders
 
 
-def decide_extended(checked: CheckedPortfolio, terms: Terms, problem: Problem, solver: Solver) -> Rebalance:
+def decide_extended(
+    checked: CheckedPortfolio, terms: Terms, problem: Problem, solver: Solver, solved: Callable[[], None]
+) -> Rebalance:
     """Decide a portfolio under all the rules of its policy; see `domain.rebalance.decide`.
 
     Args:
@@ -41,6 +44,7 @@ def decide_extended(checked: CheckedPortfolio, terms: Terms, problem: Problem, s
         terms: model, policy and market.
         problem: the base problem, in whose scale positions and drift are told.
         solver: asked only where the exact rungs leave a gap, or a conflict open.
+        solved: called between the answer and its verification.
 
     Raises:
         SolverTimeout: the time limit passed without any answer.
@@ -48,19 +52,22 @@ def decide_extended(checked: CheckedPortfolio, terms: Terms, problem: Problem, s
     """
     extended = build_extended(checked, terms.policy)
     if _is_left_alone(terms, extended):
-        return _answer(checked, terms, problem, _Chosen(extended, extended.held, INSIDE_BOUNDS))
+        chosen = _Chosen(extended, extended.held, INSIDE_BOUNDS)
+        return _answer(checked, terms, problem, chosen, solved)
     best = best_answer(extended, solver)
     if isinstance(best, NoAnswer):
-        return decide_infeasible(checked, terms, problem, solver)
+        return decide_infeasible(checked, terms, problem, solver, solved)
     best = _needed(extended, best)
     reason = REBALANCED
     if best.quantity == extended.held:
         reason = INSIDE_BOUNDS if terms.policy.run_type is RunType.TO_BAND else AT_LEAST_DRIFT
     chosen = _Chosen(extended, best.quantity, reason, _proof(extended, best))
-    return _answer(checked, terms, problem, chosen)
+    return _answer(checked, terms, problem, chosen, solved)
 
 
-def decide_infeasible(checked: CheckedPortfolio, terms: Terms, problem: Problem, solver: Solver) -> Rebalance:
+def decide_infeasible(
+    checked: CheckedPortfolio, terms: Terms, problem: Problem, solver: Solver, solved: Callable[[], None]
+) -> Rebalance:
     """What becomes of a portfolio whose rules, base or extended, leave no answer: a report, or the least relaxation."""
     infeasible = Infeasible(checked, terms.policy, build_extended(checked, terms.policy), solver)
     if terms.policy.on_infeasible is OnInfeasible.RELAX:
@@ -69,7 +76,7 @@ def decide_infeasible(checked: CheckedPortfolio, terms: Terms, problem: Problem,
             best = _needed(found.problem, found.best)
             proof = _proof(found.problem, best)
             chosen = _Chosen(found.problem, best.quantity, RELAXED, proof, found.relaxed, found.proved_by)
-            return _answer(checked, terms, problem, chosen)
+            return _answer(checked, terms, problem, chosen, solved)
     return _report(checked, terms, problem, infeasible.report())
 
 
@@ -101,7 +108,9 @@ def _is_left_alone(terms: Terms, extended: Extended) -> bool:
     return extended.allows(extended.held)
 
 
-def _answer(checked: CheckedPortfolio, terms: Terms, problem: Problem, chosen: _Chosen) -> Rebalance:
+def _answer(
+    checked: CheckedPortfolio, terms: Terms, problem: Problem, chosen: _Chosen, solved: Callable[[], None]
+) -> Rebalance:
     """The answer, if it stands up to every rule held against the inputs.
 
     Raises:
@@ -139,6 +148,7 @@ def _answer(checked: CheckedPortfolio, terms: Terms, problem: Problem, chosen: _
             relaxation_proved_by=chosen.relaxation_proved_by,
         ),
     )
+    solved()
     _verify(checked, terms, answer)
     return answer
 

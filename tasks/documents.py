@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import starmap
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,6 +14,10 @@ from domain.rebalance import Conflict, Order, Proof, Rebalance, Side
 
 # Keys stay in the order they are written in, so equal documents are equal bytes.
 _ENCODER = msgspec.json.Encoder()
+
+Number = Annotated[
+    str, msgspec.Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="A decimal, digit for digit.")
+]
 
 
 class PositionRow(msgspec.Struct, gc=False):
@@ -40,6 +44,39 @@ class OrderRow(msgspec.Struct, gc=False):
     reason: str
 
 
+class ConflictRow(msgspec.Struct, gc=False):
+    """`domain.answer.Conflict`, field by field, as it is printed."""
+
+    rule: Annotated[str, msgspec.Meta(description="A stable word.")]
+    message: Annotated[str, msgspec.Meta(description="A sentence for people.")]
+    security_id: SecurityId | None
+    amount: Annotated[
+        Number | None, msgspec.Meta(description="The least change, in money, that would mend it.")
+    ]
+
+
+class ProofRow(msgspec.Struct, gc=False):
+    """`domain.answer.Proof`, field by field, as it is printed."""
+
+    method: str
+    objective: Number
+    lower_bound: Number
+    gap: Annotated[Number, msgspec.Meta(description="0: nothing is better.")]
+    solver: str
+    bound_by: str
+
+
+class RelaxedRow(msgspec.Struct, gc=False):
+    """`domain.answer.Relaxed`, field by field, as it is printed."""
+
+    rule: Annotated[str, msgspec.Meta(description="A stable word.")]
+    security_id: SecurityId | None
+    group: str | None
+    amount: Annotated[Number, msgspec.Meta(description="By how much it gave way.")]
+    unit: Annotated[str, msgspec.Meta(description="money, or orders.")]
+    message: Annotated[str, msgspec.Meta(description="A sentence for people.")]
+
+
 def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
     """The output of ``trimtab solve``, for `encode`: decimals as plain strings, shares of an order as a number.
 
@@ -47,7 +84,7 @@ def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
     and ``turnover`` are there only where the policy asks for more than targets, bounds and the cash floors or where rules
     gave way, ``relaxed`` only where they did, and ``explanation`` only where there is one.
     """
-    document = {
+    document: dict[str, Any] = {
         "portfolio_id": rebalance.portfolio_id,
         "outcome": rebalance.outcome.value,
         "reason": rebalance.reason,
@@ -71,7 +108,7 @@ def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
     return document
 
 
-def encode(document: dict[str, Any]) -> bytes:
+def encode(document: dict[str, Any] | msgspec.Struct) -> bytes:
     """The document as JSON, the same bytes for the same document."""
     return _ENCODER.encode(document)
 
@@ -96,35 +133,35 @@ def _text(value: Decimal | None) -> str | None:
     return None if value is None else money.plain(value)
 
 
-def _conflict(conflict: Conflict) -> dict[str, Any]:
-    return {
-        "rule": conflict.rule,
-        "message": conflict.message,
-        "security_id": conflict.security_id,
-        "amount": _text(conflict.amount),
-    }
+def _conflict(conflict: Conflict) -> ConflictRow:
+    return ConflictRow(
+        rule=conflict.rule,
+        message=conflict.message,
+        security_id=conflict.security_id,
+        amount=_text(conflict.amount),
+    )
 
 
-def _proof(proof: Proof) -> dict[str, Any]:
-    return {
-        "method": proof.method,
-        "objective": money.plain(proof.objective),
-        "lower_bound": money.plain(proof.lower_bound),
-        "gap": money.plain(proof.gap),
-        "solver": proof.solver,
-        "bound_by": proof.bound_by,
-    }
+def _proof(proof: Proof) -> ProofRow:
+    return ProofRow(
+        method=proof.method,
+        objective=money.plain(proof.objective),
+        lower_bound=money.plain(proof.lower_bound),
+        gap=money.plain(proof.gap),
+        solver=proof.solver,
+        bound_by=proof.bound_by,
+    )
 
 
-def _relaxed(relaxed: Relaxed) -> dict[str, Any]:
-    return {
-        "rule": relaxed.rule,
-        "security_id": relaxed.security_id,
-        "group": relaxed.group,
-        "amount": money.plain(relaxed.amount),
-        "unit": relaxed.unit,
-        "message": relaxed.message,
-    }
+def _relaxed(relaxed: Relaxed) -> RelaxedRow:
+    return RelaxedRow(
+        rule=relaxed.rule,
+        security_id=relaxed.security_id,
+        group=relaxed.group,
+        amount=money.plain(relaxed.amount),
+        unit=relaxed.unit,
+        message=relaxed.message,
+    )
 
 
 def _explanation(explanation: Explanation) -> dict[str, Any]:

@@ -180,7 +180,9 @@ class Stack:
 
     def _write_stack_file(self) -> None:
         stack = {"pid": os.getpid(), "api_url": self.api_url, "settings": self.settings}
-        (self.state_dir / STACK_FILE).write_text(json.dumps(stack, indent=2))
+        path = self.state_dir / STACK_FILE
+        path.touch(mode=0o600)  # a URL in it may hold a password
+        path.write_text(json.dumps(stack, indent=2))
 
     def restart(self, name: str, **settings: str) -> Child:
         """Start a part again that was killed or ended, at the same address. It need not be ready yet.

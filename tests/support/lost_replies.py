@@ -42,6 +42,8 @@ WRITES = frozenset(
         "due_again",
         "sweep_items",
         "swap_note",
+        "mark_told",
+        "tell_again",
     }
 )
 READS = frozenset(
@@ -62,6 +64,7 @@ READS = frozenset(
         "count_items",
         "get_note",
         "open_work",
+        "untold",
     }
 )
 

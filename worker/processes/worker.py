@@ -18,6 +18,7 @@ from worker.celery_app import create_sending_app, create_worker_app, worker_comm
 from worker.container import build_services
 from worker.loops import exit_on_sigterm, prepare_store
 from worker.stopping import Countdown
+from worker.watching import watch_pool
 
 log = structlog.get_logger(__name__)
 
@@ -26,11 +27,12 @@ def run(settings: Settings) -> None:
     exit_on_sigterm()
     with build_services(settings, create_sending_app(settings)) as services:
         prepare_store(services.jobs, threading.Event())
-    app = create_worker_app(settings)
-    _tell_of_life_and_death(settings)
-    _keep_warnings_short()
-    share_memory()
-    app.start(worker_command(settings, node_name()))
+    with watch_pool(settings) as watching:
+        app = create_worker_app(settings, watching=watching)
+        _tell_of_life_and_death(settings)
+        _keep_warnings_short()
+        share_memory()
+        app.start(worker_command(settings, node_name()))
 
 
 def node_name() -> str:
