@@ -40,6 +40,7 @@ class Sketch:
     targets: dict[int, Decimal]
     held: dict[int, Decimal]
     cash: Decimal
+    bounds_in_shares: Sequence[str] = ("0", "0.6", "1", "1.5", "2", "2.5", "3.2")
 
     def worth(self, number: int) -> Decimal:
         return self.prices[number] * self.held.get(number, Decimal(0))
@@ -232,17 +233,20 @@ _RUNS = frozenset({"if_outside", "to_band", "invest_cash", "raise_cash_run"})
 _EXCLUDED = (*combinations(sorted(_RUNS), 2), ("invest_cash", "raise_cash"), ("raise_cash", "raise_cash_run"))
 
 
-def _go_together(names: Sequence[str]) -> bool:
+def go_together(names: Sequence[str]) -> bool:
+    """Whether one policy can ask for all of them."""
     return not any(one in names and other in names for one, other in _EXCLUDED)
 
 
 SINGLES: Sequence[tuple[str, ...]] = [(name,) for name in FEATURES]
-PAIRS: Sequence[tuple[str, ...]] = [pair for pair in combinations(FEATURES, 2) if _go_together(pair)]
+PAIRS: Sequence[tuple[str, ...]] = [pair for pair in combinations(FEATURES, 2) if go_together(pair)]
 
 
-def draw(features: Sequence[str], rng: random.Random) -> Book:
-    """A book of 1 to 6 securities in few and dear shares, with these features set."""
-    book = _sketch(rng)
+def draw(
+    features: Sequence[str], rng: random.Random, sketch: Callable[[random.Random], Sketch] | None = None
+) -> Book:
+    """A book with these features set, of 1 to 6 securities in few and dear shares unless ``sketch`` says otherwise."""
+    book = (sketch or few_dear_shares)(rng)
     changes: Changes = {}
     for name in FEATURES:
         if name in features:
@@ -253,7 +257,11 @@ def draw(features: Sequence[str], rng: random.Random) -> Book:
     relative = changes.get("bounds") is Bounds.RELATIVE
     value = book.cash + sum((book.worth(number) for number in book.held), start=Decimal(0))
     weights = {
-        number: (target, *(_bound(book, number, value, relative=relative) for _ in range(2)))
+        number: (
+            target,
+            _bound(book, number, value, relative=relative),
+            _bound(book, number, value, relative=relative),
+        )
         for number, target in book.targets.items()
     }
     return Book(
@@ -264,7 +272,7 @@ def draw(features: Sequence[str], rng: random.Random) -> Book:
     )
 
 
-def _sketch(rng: random.Random) -> Sketch:
+def few_dear_shares(rng: random.Random) -> Sketch:
     """Some targets are 0 in effect: held, outside the model. Prices are such that a target is 1 to 8 shares."""
     value = Decimal(rng.randint(5_000, 60_000))
     modelled, outside = rng.randint(1, 4), rng.choice([0, 0, 1, 1, 2])
@@ -287,8 +295,8 @@ def _sketch(rng: random.Random) -> Sketch:
 
 
 def _bound(book: Sketch, number: int, value: Decimal, *, relative: bool) -> Decimal:
-    """From none to three shares, as a weight of the market value or of the target, to 6 decimals."""
-    shares = Decimal(book.rng.choice(["0", "0.6", "1", "1.5", "2", "2.5", "3.2"]))
+    """So many shares as a weight of the market value or of the target, to 6 decimals."""
+    shares = Decimal(book.rng.choice(book.bounds_in_shares))
     whole = value * book.targets[number] if relative else value
     return _weight(shares * book.prices[number] / whole, 6)
 
@@ -318,11 +326,17 @@ def cases(
             yield case
 
 
-def _case(book: Book, limit: int) -> Case | None:
+def checked_book(book: Book) -> CheckedPortfolio | None:
+    """As the input checks leave it; None where they reject it."""
     checked = check_portfolio(
         book.portfolio, Market(book.model, book.prices), book.policy, StatedValueRange()
     )
-    if not isinstance(checked, CheckedPortfolio):
+    return checked if isinstance(checked, CheckedPortfolio) else None
+
+
+def _case(book: Book, limit: int) -> Case | None:
+    checked = checked_book(book)
+    if checked is None:
         return None
     try:
         truth = brute_force_policies.solve(checked, book.policy, limit=limit)
