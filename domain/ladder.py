@@ -4,8 +4,9 @@
 2. Multipliers on the coupling rows: a bound in integers, and from there an answer, repaired and polished. The present
    holding counts where it is allowed. So an answer that holds exactly is there before any solver is asked.
 3. What could be better than it, listed in integers (`domain.core`): often few things, and then the best is proved.
-4. The whole as a mixed-integer program, from that answer, for as long as the solver's time limit lets it. What it
-   proposes counts only if it holds exactly and is better; what it says of its bound is told as its word.
+4. A mixed-integer program: a moment over the likeliest choices, then over all, from the answer known and for as long as the
+   solver's time limit lets it. What it proposes counts only if it holds exactly, mended where it does not, and is better;
+   what it says of its bound is told as its word.
 """
 
 import math
@@ -45,6 +46,10 @@ OWN = "trimtab"
 
 # A float answer may miss a row by its tolerance; the row is tightened by as much and solved again.
 MAX_TIGHTENINGS = 3
+
+# The first look: choices that lose no more than an eighth of the gap, and about as long as all before it took.
+LIKELY_SHIFT = 3
+FIRST_LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,46 +132,82 @@ class _Search:
         self._extended = extended
         self._board = board
         self._best: Best | None = None
+        self._bound = 0
 
     def run(self, solver: Solver, known: Sequence[int]) -> Best | NoAnswer:
         """From an answer that may be known already."""
-        extended = self._extended
         self._offer(known, LAGRANGIAN)
         prices = priced(self._board, None if self._best is None else self._best.objective)
-        self._search_from(prices)
+        self._search_near(chosen_at(self._board, prices), prices)
+        if self._best is not None:
+            self._search_near(self._array(self._best.quantity), prices)
         losses = Losses(prices)
-        found = listed(losses, None if self._best is None else self._best.objective)
-        if found.quantity is not None:
-            self._offer(found.quantity, LISTING)
-        if found.complete:
-            if self._best is None:
-                return NoAnswer(bound_by=EXACT)
-            return _kept(extended, replace(self._best, lower_bound=self._best.objective))
-        return self._by_program(solver, losses, found.bound)
+        self._bound = prices.bound
+        if self._list(losses):
+            return NoAnswer(bound_by=EXACT) if self._best is None else self._ended(None)
+        if self._first_look(solver, losses) and self._list(losses):
+            return self._ended(None)
+        return self._by_program(solver, losses)
+
+    # -- answers
 
     def _offer(self, quantity: Sequence[int], method: str, solver: str = OWN) -> bool:
-        """Take it, if it keeps every rule and is better than what there is."""
+        """Take it, if it keeps every rule and is better than what there is. Whether it keeps every rule."""
         extended = self._extended
         if not extended.allows(quantity):
             return False
         value = extended.value(quantity)
-        if self._best is not None and value >= self._best.objective:
-            return True
-        self._best = replace(_exact(quantity, value, value, method), solver=solver)
+        if self._best is None or value < self._best.objective:
+            self._best = replace(_exact(quantity, value, value, method), solver=solver)
         return True
 
-    def _search_from(self, prices: Priced) -> None:
-        """Answers near the multipliers, and near the best one known."""
-        board = self._board
-        starts = [chosen_at(board, prices)]
-        if self._best is not None:
-            starts.append(np.array(self._best.quantity, dtype=board.points.dtype))
-        for start in starts:
-            mended = repaired(board, start, prices)
-            if mended is not None:
-                self._offer(_plain(polished(board, mended, prices)), LAGRANGIAN)
+    def _array(self, quantity: Sequence[int]) -> IntArray:
+        return np.array(quantity, dtype=self._board.points.dtype)
 
-    def _by_program(self, solver: Solver, losses: Losses, bound: int) -> Best | NoAnswer:
+    def _search_near(
+        self, start: IntArray, prices: Priced, method: str = LAGRANGIAN, solver: str = OWN
+    ) -> bool:
+        """An answer near ``start``, if mending finds one: offered as good as trades and pairs of them make it."""
+        mended = repaired(self._board, start, prices)
+        if mended is None:
+            return False
+        self._offer(_plain(mended), method, solver)
+        return self._offer(_plain(polished(self._board, mended, prices)), method, solver)
+
+    def _list(self, losses: Losses) -> bool:
+        """List what could be better than the answer known. Whether that proves the best, or that there is none."""
+        found = listed(losses, None if self._best is None else self._best.objective)
+        if found.quantity is not None:
+            self._offer(found.quantity, LISTING)
+        self._bound = max(self._bound, found.bound)
+        if found.complete and self._best is not None:
+            self._bound = self._best.objective
+        return found.complete
+
+    # -- the program
+
+    def _first_look(self, solver: Solver, losses: Losses) -> bool:
+        """A moment's search among the likeliest choices: often there is the best, which then leaves little to list.
+
+        Whether it found anything better than the answer known.
+        """
+        known = self._best
+        if known is None:
+            return False
+        likely = losses.within((known.objective - losses.priced.bound) >> LIKELY_SHIFT)
+        if not all(likely):
+            return False
+        formulation = build_program(replace(self._extended, choices=likely))
+        inside = all(shares in each for shares, each in zip(known.quantity, likely, strict=True))
+        start = formulation.columns(known.quantity) if inside else None
+        try:
+            answer = solver.solve_program(formulation.program, start, FIRST_LOOK_SECONDS)
+        except SolverFailed:
+            return False
+        self._take(answer, formulation, solver, losses.priced)
+        return self._best is not known
+
+    def _by_program(self, solver: Solver, losses: Losses) -> Best | NoAnswer:
         """The mixed-integer program over what an answer better than the one known can be made of."""
         extended, known = self._extended, self._best
         if known is not None:
@@ -177,50 +218,57 @@ class _Search:
             answer = solver.solve_program(formulation.program, start)
             if known is None and answer.values is None:
                 return _without_answer(answer, solver)
-            self._take(answer, formulation, solver)
+            if not self._take(answer, formulation, solver, losses.priced):
+                self._tighten(answer, formulation, solver)
         except SolverFailed:
             if self._best is None:
                 raise
-            return _kept(self._extended, replace(self._best, lower_bound=bound))
-        claimed = _claimed(answer, formulation)
-        return self._proved(losses, bound, claimed, improved=self._best is not known)
+            return self._ended(None)
+        if self._best is not known:
+            self._list(losses)
+        return self._ended(_claimed(answer, formulation))
 
-    def _take(self, answer: ProgramAnswer, formulation: Formulation, solver: Solver) -> None:
-        """Offer what is proposed; where it misses a row by a tolerance, tighten that by as much and solve again.
+    def _take(self, answer: ProgramAnswer, formulation: Formulation, solver: Solver, prices: Priced) -> bool:
+        """Offer what is proposed and what is near it. Whether that gave an answer that keeps every rule."""
+        if answer.values is None:
+            return True
+        start = self._array(formulation.quantity(answer.values))
+        return self._search_near(start, prices, PROGRAM, solver.name)
+
+    def _tighten(self, answer: ProgramAnswer, formulation: Formulation, solver: Solver) -> None:
+        """A proposal that misses rows by a tolerance, and cannot be mended: tighten them by as much, solve again.
 
         Raises:
             SolverFailed: it never keeps the rules exactly, and there was no answer before.
         """
         program = formulation.program
-        for left in range(MAX_TIGHTENINGS, -1, -1):
+        for _ in range(MAX_TIGHTENINGS):
             if answer.values is None:
                 break
             quantity = formulation.quantity(answer.values)
-            if self._offer(quantity, PROGRAM, solver.name):
-                return
             missed = {coupling.rule: by for coupling, by in self._extended.missed(quantity)}
-            if not (missed and left):  # nothing missed: beside a choice by a tolerance, and no row to tighten
+            if not missed:  # beside a choice by a tolerance: no row to tighten
                 break
             program.rows[:] = [_tightened(row, missed) for row in program.rows]
             answer = solver.solve_program(program, None)
+            if answer.values is not None and self._offer(
+                formulation.quantity(answer.values), PROGRAM, solver.name
+            ):
+                break
         if self._best is None:
             raise SolverFailed(f"{solver.name} proposed nothing that keeps the rules exactly")
 
-    def _proved(self, losses: Losses, bound: int, claimed: int | None, *, improved: bool) -> Best:
-        """The best answer with the best bound there is; a better answer leaves less to list than the one before."""
+    # -- the end
+
+    def _ended(self, claimed: int | None) -> Best:
+        """The best answer with the best bound there is."""
         best = self._best
         if best is None:
             raise SolverFailed("a search ended without an answer")
-        if improved:
-            found = listed(losses, best.objective)
-            if found.quantity is not None:
-                self._offer(found.quantity, LISTING)
-                best = self._best or best
-            bound = best.objective if found.complete else max(bound, found.bound)
-        if claimed is not None and claimed > bound:
+        if claimed is not None and claimed > self._bound:
             best = replace(best, lower_bound=min(best.objective, claimed), bound_by=FLOATING_POINT)
         else:
-            best = replace(best, lower_bound=min(best.objective, bound))
+            best = replace(best, lower_bound=min(best.objective, self._bound))
         return _kept(self._extended, best)
 
 

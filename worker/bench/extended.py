@@ -1,9 +1,10 @@
 """Portfolios under hard rules, a second each: how good the answers are, and HiGHS alone in the same second.
 
-HiGHS alone is given the same program as our last rung, whole and without a start; its answer counts if it keeps
-the rules exactly. The families are those of `worker.bench.hard`; ``n`` is the number of securities.
+HiGHS alone is given the same program as our last rung, whole, without a start, for a second of its own; its answer
+counts if it keeps the rules exactly. The families are those of `worker.bench.hard`; ``n`` is the number of securities.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ SIZES = (100, 200)
 
 _SECONDS = 1.0
 _GAP = 1e-3
+_NOISE = 1e-6  # a cent or two: which of many near-equal answers a search stops at is chance
 _NO_ANSWER = 1.0  # the gap of no answer at all
 
 
@@ -44,18 +46,23 @@ class WithinASecond:
         self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
     ) -> ProgramAnswer:
         left = max(0.001, self._until - time.perf_counter())
-        return self._solver.solve_program(program, start, left if time_limit is None else time_limit)
+        return self._solver.solve_program(
+            program, start, left if time_limit is None else min(left, time_limit)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One portfolio: our gap, whether it is proved in integers, our time, the gap of HiGHS alone, and who is better."""
+    """One portfolio: our gap, whether the bound is proved in integers, our time, and the gap of HiGHS alone.
+
+    ``behind`` is by how much our answer is worse than that of HiGHS alone, as a part of the objective; below 0: better.
+    """
 
     gap: float
     exact: bool
     seconds: float
     alone: float
-    worse: bool
+    behind: float
 
 
 def rows(
@@ -72,8 +79,13 @@ def rows(
                 yield from _rows_of(f"{family.name}, n = {count}", measured)
     close = statistics.mean(each.gap <= _GAP for each in everything)
     yield _row("all: part with a gap of at most 0.001", close, "part", better=Better.HIGHER, goal=0.95)
-    worse = sum(each.worse for each in everything)
-    yield _row("all: worse than HiGHS alone in the same second", worse, "portfolios", goal=0)
+    for what, least, goal in (("by more than a millionth", _NOISE, 0), ("at all", 0.0, None)):
+        worse = sum(each.behind > least for each in everything)
+        yield _row(f"all: worse than HiGHS alone {what}", worse, "portfolios", goal=goal)
+    better = sum(each.behind < -_NOISE for each in everything)
+    yield _row(
+        "all: better than HiGHS alone by more than a millionth", better, "portfolios", better=Better.HIGHER
+    )
     exact = statistics.mean(each.exact for each in everything)
     yield _row("all: part whose bound is proved in integers", exact, "part", better=Better.HIGHER)
 
@@ -116,7 +128,7 @@ def _measured(family: Family, count: int, solver: Solver, portfolios: int) -> It
             exact=best.bound_by == EXACT,
             seconds=seconds,
             alone=gap,
-            worse=objective is not None and objective < best.objective,
+            behind=-math.inf if objective is None else _gap(best.objective, objective),
         )
 
 
