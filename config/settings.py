@@ -138,6 +138,7 @@ class Settings(BaseSettings):
     schedules: tuple[ScheduleSettings, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+    alive_file: Path | None = None  # touched by a process as long as its loop turns
 
     @field_validator("flower_users")
     @classmethod

@@ -7,6 +7,7 @@ from contextlib import closing
 from adapters.inbound.request_stream import RequestStream, RequestStreamOptions
 from config.settings import Settings
 from tasks.submit_job import SubmitJob, Submitted, submit_job
+from worker.alive import SignOfLife
 from worker.celery_app import create_sending_app
 from worker.container import build_services
 from worker.crash_points import crash_point, watch_requests
@@ -16,7 +17,7 @@ from worker.watching import watch_loop
 
 
 def run(settings: Settings) -> None:
-    stop = stop_on_signals()
+    stop = stop_on_signals(SignOfLife(settings.alive_file))
     options = RequestStreamOptions(
         consumer=f"{socket.gethostname()}:{os.getpid()}",
         stream=settings.requests_stream,
