@@ -16,6 +16,7 @@ PREFIX = "TRIMTAB_"
 TEST_PREFIX = "TRIMTAB_TEST_"
 SHORTEST_PASSWORD = 12
 SHORTEST_SECRET = 32
+UPSTREAMS = ("pricing", "securities", "accounting", "portfolios")
 
 Seconds = Annotated[float, Field(gt=0)]
 Origin = Annotated[

@@ -5,7 +5,7 @@ import json
 from rich.console import Console
 
 from adapters.inbound.cli.wiring import UpOptions
-from config.settings import Settings
+from config.settings import UPSTREAMS, Settings
 from worker.children import StackFailed
 from worker.loops import stop_on_signals
 from worker.schedules import build_schedules
@@ -37,11 +37,13 @@ def up(settings: Settings, options: UpOptions) -> int:
 
 def _given(settings: Settings, options: UpOptions) -> dict[str, str]:
     """What all processes of the stack are given, and the commands that are started beside it."""
-    given = {}
+    given: dict[str, str] = {}
     if options.concurrency is not None:
         given["worker_concurrency"] = str(options.concurrency)
     if settings.schedules:
         given["schedules"] = json.dumps([each.model_dump(mode="json") for each in settings.schedules])
+    if not options.sandbox:
+        given |= {f"{name}_url": str(getattr(settings, f"{name}_url")) for name in UPSTREAMS}
     return given
 
 

@@ -74,14 +74,18 @@ def stated(name: str) -> Stated | None:
         metadata = distribution(name).metadata
     except PackageNotFoundError:
         return None
+
+    def first(field: str) -> str | None:
+        return next(iter(metadata.get_all(field) or ()), None)
+
     return Stated(
-        expression=metadata["License-Expression"] if "License-Expression" in metadata else None,
+        expression=first("License-Expression"),
         classifiers=tuple(
             line.rpartition(" :: ")[2]
             for line in metadata.get_all("Classifier") or ()
             if line.startswith("License :: ")
         ),
-        text=metadata["License"] if "License" in metadata else None,
+        text=first("License"),
     )
 
 
