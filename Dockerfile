@@ -41,7 +41,6 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     OMP_NUM_THREADS=1 \
     OPENBLAS_NUM_THREADS=1 \
-    TRIMTAB_STATE_DIR=/var/lib/trimtab \
     TRIMTAB_ALIVE_FILE=/tmp/trimtab.alive
 USER 10001:10001
 WORKDIR /var/lib/trimtab
