@@ -48,6 +48,11 @@ def _given(settings: Settings, options: UpOptions) -> dict[str, str]:
 
 
 def _tell(console: Console, stack: Stack) -> None:
-    console.print(f"API at {stack.api_url} (its OpenAPI document: {stack.api_url}/openapi.json)")
-    console.print(f"State and logs are in {stack.state_dir}; trimtab commands started here find this stack.")
+    console.print(
+        f"API at {stack.api_url} (its OpenAPI document: {stack.api_url}/openapi.json)", soft_wrap=True
+    )
+    console.print(
+        f"State and logs are in {stack.state_dir}; trimtab commands started here find this stack.",
+        soft_wrap=True,
+    )
     console.print("Ctrl-C stops everything.")
