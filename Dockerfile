@@ -47,7 +47,7 @@ ENV PATH=/venv/bin:$PATH \
     TRIMTAB_ALIVE_FILE=/tmp/trimtab.alive
 USER 10001:10001
 WORKDIR /var/lib/trimtab
-# The process touches its file as long as its loop turns (docs/operations.md). Flower has a page for this instead, beat neither.
+# The process touches its file as long as its loop turns (docs/operations.md). Flower has a page for this instead.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
   CMD ["sh", "-c", "test -n \"$(find \"$TRIMTAB_ALIVE_FILE\" -mmin -1)\""]
 CMD ["trimtab", "--help"]

@@ -1,7 +1,7 @@
 """A sign of life: a file that a process touches as long as its loop turns, for whoever restarts what hangs.
 
-What it means differs, and so does what may be done about it (docs/operations.md). Steward, stream consumer and the
-web servers give it whether or not anything else is out: one that has stopped giving it hangs. A worker gives it with
+What it means differs, and so does what may be done about it (docs/operations.md). Steward, stream consumer, scheduler
+and the web servers give it whether or not anything else is out: one that has stopped giving it hangs. A worker gives it with
 Celery's heartbeat, so only while it is connected to its broker: one that has stopped is not ready, which in an outage
 no restart would mend.
 """
