@@ -27,9 +27,11 @@ html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False
 smartquotes = False  # would make one dash of the two before an option
+html_sidebars = {"**": ["globaltoc.html"]}  # every page under its heading, as the index has them
 html_theme_options = {
-    "show_toc_level": 2,
-    "navbar_align": "left",
+    "globaltoc_includehidden": True,
+    "navbar_center": [],
+    "show_toc_level": 1,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": [],
     "footer_end": [],
