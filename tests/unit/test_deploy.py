@@ -12,6 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from adapters.metrics.catalogue import METRICS
 from config.settings import PREFIX, Settings
 from worker import __version__
 
@@ -189,7 +190,7 @@ def test_what_must_go_on_while_a_node_is_drained_has_a_budget_that_lets_pods_go(
         assert DEPLOYMENTS[name]["spec"]["replicas"] > budget.get("minAvailable", 0)
 
 
-def test_the_network_lets_only_callers_of_the_api_in() -> None:
+def test_the_network_lets_only_callers_of_the_api_and_prometheus_in() -> None:
     policies = list(of_kind("NetworkPolicy"))
     to_all = [each for each in policies if "matchLabels" in each["spec"]["podSelector"]]
 
@@ -197,7 +198,10 @@ def test_the_network_lets_only_callers_of_the_api_in() -> None:
     everything = next(each for each in policies if "part-of" in str(each["spec"]["podSelector"]))
     assert everything["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in everything["spec"]
-    assert [each["metadata"]["name"] for each in policies if each["spec"].get("ingress")] == ["trimtab-api"]
+    assert [each["metadata"]["name"] for each in policies if each["spec"].get("ingress")] == [
+        "trimtab-api",
+        "trimtab-metrics",
+    ]
 
 
 def test_workers_are_scaled_by_the_age_of_the_queue() -> None:
@@ -205,7 +209,27 @@ def test_workers_are_scaled_by_the_age_of_the_queue() -> None:
     (trigger,) = scaled["spec"]["triggers"]
 
     assert scaled["spec"]["scaleTargetRef"]["name"] in DEPLOYMENTS
-    assert "trimtab_oldest_pending_seconds" in trigger["metadata"]["query"]
+    query = trigger["metadata"]["query"]
+    asked = dict(re.findall(r'(trimtab_\w+)\{state="(\w+)"\}', query))
+    assert asked
+    for metric, state in asked.items():
+        (label,) = METRICS[metric].labels
+        assert "steward" in METRICS[metric].of
+        assert state in (label.values or ())
+
+
+def test_prometheus_finds_the_metrics_of_every_process_that_has_a_port_for_them() -> None:
+    annotated = {
+        name for name, each in DEPLOYMENTS.items() if "annotations" in each["spec"]["template"]["metadata"]
+    }
+
+    assert annotated == {"trimtab-worker", "trimtab-steward", "trimtab-requests", "trimtab-beat"}
+    for name in annotated:
+        notes = DEPLOYMENTS[name]["spec"]["template"]["metadata"]["annotations"]
+        (container,) = PODS[name]["containers"]
+        env = {each["name"]: each["value"] for each in container["env"]}
+        (port,) = container["ports"]
+        assert str(port["containerPort"]) == env["TRIMTAB_METRICS_PORT"] == notes["prometheus.io/port"]
 
 
 # ------------------------------------------------------------------------------------------------ image, compose
