@@ -62,6 +62,7 @@ READS = frozenset(
         "get_item",
         "list_items",
         "count_items",
+        "count_causes",
         "get_note",
         "open_work",
         "untold",
