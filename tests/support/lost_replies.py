@@ -63,6 +63,7 @@ READS = frozenset(
         "list_items",
         "count_items",
         "count_causes",
+        "survey",
         "get_note",
         "open_work",
         "untold",
