@@ -1,7 +1,7 @@
 """The answer for one portfolio whose policy asks for more than targets, bounds and the cash floors."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
@@ -20,11 +20,11 @@ from domain.answer import (
 from domain.checks import CheckedPortfolio
 from domain.errors import SolverFailed
 from domain.execution import TradingCosts, lowest_cash, slip_covered
-from domain.explain.infeasible import RELAXED, Infeasible, Report, unaccounted
+from domain.explain.infeasible import RELAXED, Infeasible, Report, needed, unaccounted
 from domain.explain.told import Explanation, Relaxed
 from domain.extended import Extended
 from domain.ladder import Best, NoAnswer, best_answer
-from domain.orders import explained_orders, without_needless
+from domain.orders import explained_orders
 from domain.policy import OnInfeasible, RunType
 from domain.ports import Solver
 from domain.positions import positions_of
@@ -57,7 +57,7 @@ def decide_extended(
     best = best_answer(extended, solver)
     if isinstance(best, NoAnswer):
         return decide_infeasible(checked, terms, problem, solver, solved)
-    best = _needed(extended, best)
+    best = needed(extended, best)
     reason = REBALANCED
     if best.quantity == extended.held:
         reason = INSIDE_BOUNDS if terms.policy.run_type is RunType.TO_BAND else AT_LEAST_DRIFT
@@ -68,24 +68,19 @@ def decide_extended(
 def decide_infeasible(
     checked: CheckedPortfolio, terms: Terms, problem: Problem, solver: Solver, solved: Callable[[], None]
 ) -> Rebalance:
-    """What becomes of a portfolio whose rules, base or extended, leave no answer: a report, or the least relaxation."""
+    """What becomes of a portfolio whose rules, base or extended, leave no answer: a report, or the least relaxation.
+
+    A solver that said so may have been wrong: then the answer that was found is the answer.
+    """
     infeasible = Infeasible(checked, terms.policy, build_extended(checked, terms.policy), solver)
-    if terms.policy.on_infeasible is OnInfeasible.RELAX:
+    if infeasible.is_not or terms.policy.on_infeasible is OnInfeasible.RELAX:
         found = infeasible.relaxed()
         if found is not None:
-            best = _needed(found.problem, found.best)
-            proof = _proof(found.problem, best)
-            chosen = _Chosen(found.problem, best.quantity, RELAXED, proof, found.relaxed, found.proved_by)
+            quantity, proof = found.best.quantity, _proof(found.problem, found.best)
+            reason = RELAXED if found.relaxed else REBALANCED
+            chosen = _Chosen(found.problem, quantity, reason, proof, found.relaxed, found.proved_by)
             return _answer(checked, terms, problem, chosen, solved)
     return _report(checked, terms, problem, infeasible.report())
-
-
-def _needed(extended: Extended, best: Best) -> Best:
-    """The answer without orders that nothing needs. A proved one has none that cost anything."""
-    quantity = without_needless(extended, best.quantity)
-    if quantity == best.quantity:
-        return best
-    return replace(best, quantity=quantity, objective=extended.value(quantity))
 
 
 @dataclass(frozen=True, slots=True)

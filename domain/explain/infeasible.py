@@ -1,12 +1,12 @@
 """What is said, and what can be done, where the rules leave no answer.
 
 `Infeasible.report` names the conflicts and the least relaxation that would leave an answer. `Infeasible.relaxed` is that
-answer: the rules loosened by exactly these amounts, and the problem solved again under them. Neither raises: whatever
-could not be found out in time is left open, and said so.
+answer: the rules loosened by exactly these amounts, and the problem solved again under them. Whatever could not be found
+out in time is left open, and said so.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -20,7 +20,8 @@ from domain.explain.rulebook import LOT_SIZE, LOWER_BOUND, MIN_TRADE, OVERDRAFT,
 from domain.explain.told import Explanation, Relaxed
 from domain.explain.words import MONEY_UNIT, Words
 from domain.extended import Extended
-from domain.ladder import Best, best_answer
+from domain.ladder import Best, NoAnswer, best_answer
+from domain.orders import without_needless
 from domain.policy import Policy
 from domain.ports import Solver
 from domain.program import RuleName
@@ -29,10 +30,6 @@ from domain.verify import Violation
 
 NO_WHOLE_SHARE = "no_whole_share"
 RELAXED = "relaxed"
-LEAST_RELAXATION = "least_relaxation"  # the method of an answer that no rung could better
-
-EXACT = "exact"
-OWN = "trimtab"
 
 _OF_ONE_WINDOW = frozenset({LOWER_BOUND, UPPER_BOUND, LOT_SIZE, MIN_TRADE})
 
@@ -73,6 +70,11 @@ class Infeasible:
     def _relaxation(self) -> Relaxation | None:
         return least_relaxation(self._rulebook, self._solver)
 
+    @property
+    def is_not(self) -> bool:
+        """Whether an answer was found that keeps every rule, whatever a solver had said."""
+        return self._relaxation is not None and not self._relaxation.amounts
+
     # -- reporting
 
     def report(self) -> Report:
@@ -89,7 +91,7 @@ class Infeasible:
             if (each.rule, each.security_id) not in named and each.security_id not in windows - {None}:
                 told[each.rule, each.security_id, each.message] = each
         return Report(
-            conflicts=tuple(told.values()) or (self._shortfall(),),
+            conflicts=tuple(told.values()),
             explanation=Explanation(
                 conflicts=tuple(self._words.conflict(clash) for clash in clashes),
                 least_relaxation=relaxed,
@@ -115,28 +117,19 @@ class Infeasible:
         ]
 
     def _shortfall(self) -> Conflict:
-        """Where nothing else is known: cash, which every order draws on."""
-        overdraft, windows = self._rulebook.overdraft, self._problem.windows
+        """Physics alone: the least that every security can draw on cash is more than there is."""
+        overdraft = self._rulebook.overdraft
+        elastic = self._rulebook.elastic()
         least = sum(
             min(
                 overdraft.of(place, shares, window.held)
                 for shares in choices.corners(window.target, window.price)
             )
-            for place, (window, choices) in enumerate(
-                zip(windows, self._rulebook.elastic().choices, strict=True)
-            )
-            if choices
+            for place, (window, choices) in enumerate(zip(elastic.windows, elastic.choices, strict=True))
         )
-        short = max(0, least - overdraft.most)
-        amount = money.from_units(short, self._problem.places)
-        message = (
-            f"whatever is sold and left unbought, cash ends overdrawn by {money.plain(amount)}"
-            if short
-            else "no answer was found, and no conflict could be shown in the time there was"
-        )
-        return Conflict(
-            rule=OVERDRAFT if short else "unexplained", message=message, amount=amount if short else None
-        )
+        amount = money.from_units(least - overdraft.most, self._problem.places)
+        message = f"whatever is sold and left unbought, cash ends overdrawn by {money.plain(amount)}"
+        return Conflict(rule=OVERDRAFT, message=message, amount=amount)
 
     # -- relaxing
 
@@ -146,7 +139,7 @@ class Infeasible:
         if relaxation is None:
             return None
         problem = self._rulebook.loosened(relaxation.amounts)
-        best = self._best(problem, relaxation)
+        best = needed(problem, self._best(problem, relaxation))
         amounts = self._rulebook.missed(best.quantity)
         final = Relaxation(
             quantity=best.quantity,
@@ -163,26 +156,15 @@ class Infeasible:
         )
 
     def _best(self, problem: Extended, relaxation: Relaxation) -> Best:
-        """The best under the loosened rules; the shares that the relaxation was found with are always an answer."""
-        known = problem.value(relaxation.quantity)
-        try:
-            best = best_answer(problem, self._solver, relaxation.quantity)
-        except SolverFailed:
-            best = None
-        if isinstance(best, Best) and best.objective <= known:
-            return best
-        bound = sum(
-            min(problem.of(place, shares) for shares in choices.corners(window.target, window.price))
-            for place, (window, choices) in enumerate(zip(problem.windows, problem.choices, strict=True))
-        )
-        return Best(
-            quantity=relaxation.quantity,
-            objective=known,
-            lower_bound=min(known, problem.objective.constant + bound),
-            method=LEAST_RELAXATION,
-            solver=OWN,
-            bound_by=EXACT,
-        )
+        """The best under the loosened rules, from the shares that the relaxation was found with.
+
+        Raises:
+            SolverFailed: not even these are an answer, which is a bug.
+        """
+        best = best_answer(problem, self._solver, relaxation.quantity)
+        if isinstance(best, NoAnswer):
+            raise SolverFailed("the rules loosened by the least relaxation leave no answer")
+        return best
 
     def _also_missed(self, best: Best, told: Sequence[Relaxed]) -> list[Relaxed]:
         """Of floor and cash to raise only the greater is a row of the problem; the other may be missed as well."""
@@ -198,6 +180,14 @@ class Infeasible:
             for each in broken_rules(self._checked, self._policy, shares)
             if each.rule in _CASH and each.rule not in named and each.amount is not None
         ]
+
+
+def needed(extended: Extended, best: Best) -> Best:
+    """The answer without orders that nothing needs. A proved one has none that cost anything."""
+    quantity = without_needless(extended, best.quantity)
+    if quantity == best.quantity:
+        return best
+    return replace(best, quantity=quantity, objective=extended.value(quantity))
 
 
 _CASH = frozenset({"cash_floor", "raise_cash"})

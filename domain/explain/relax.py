@@ -28,25 +28,21 @@ from domain.program import Column, Program, Row
 
 RELAX_SECONDS = 5.0
 _ROUNDS = 8
-_DOUBLINGS = 64  # of the price of cash: more than any amount
+_DOUBLINGS = 64  # of the price of cash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relaxation:
     """Shares that keep the firm rules and physics, and what they miss of the soft ones.
 
-    ``total`` counts the amounts together (fine units of money). ``least``: nothing less would do, and ``proved_by`` is
-    what proved it: ``exact``, or the name of a solver; None where nothing did.
+    ``total`` counts the amounts together (fine units of money); 0: there is an answer without any relaxation.
+    ``proved_by`` is what proved that nothing less would do: ``exact``, or the name of a solver; None where nothing did.
     """
 
     quantity: tuple[int, ...]
     amounts: Amounts
     total: int
     proved_by: str | None
-
-    @property
-    def least(self) -> bool:
-        return self.proved_by is not None
 
 
 def least_relaxation(rulebook: Rulebook, solver: Solver) -> Relaxation | None:
@@ -155,14 +151,15 @@ class _Table:
         return best
 
     def _afforded(self, prices: Sequence[int]) -> list[_Candidate] | None:
-        """Cash made dearer until it suffices, so that at least one answer is known."""
-        cash = 1
-        for _ in range(_DOUBLINGS):
-            picked = self._picked([cash, *prices[1:]])
+        """Cash made dearer until it suffices, and in the end all that matters: so an answer is known if there is one."""
+        for doublings in range(_DOUBLINGS):
+            picked = self._picked([2**doublings, *prices[1:]])
             if self._beyond(picked)[0] <= 0:
                 return picked
-            cash *= 2
-        return None
+        picked = [
+            min(line, key=lambda each: (each.rows[0], each.missed, each.shares)) for line in self._lines
+        ]
+        return picked if self._beyond(picked)[0] <= 0 else None
 
 
 def candidates(window: Window, choices: Choices) -> list[int]:

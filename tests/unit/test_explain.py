@@ -13,6 +13,7 @@ from domain.checks import CheckedPortfolio, Market, StatedValueRange, check_port
 from domain.errors import SolverFailed
 from domain.explain.infeasible import Infeasible, unaccounted
 from domain.explain.told import Relaxed
+from domain.extended_answer import decide_infeasible
 from domain.ids import SecurityId
 from domain.policy import (
     Group,
@@ -24,9 +25,11 @@ from domain.policy import (
     ShortHolding,
 )
 from domain.ports import Solver
+from domain.problem import build_problem
 from domain.program import ProgramAnswer
 from domain.rebalance import Outcome, Rebalance, rebalance
 from domain.rules import build_extended
+from domain.terms import Terms
 from domain.verify import Violation
 from tasks.documents import encode, rebalance_document
 from tests.support.builders import Number, model, portfolio, portfolio_id, prices, security_id
@@ -320,6 +323,16 @@ def test_shares_that_a_solver_only_says_to_be_good_are_not_taken() -> None:
     assert answer is not None
     assert answer.problem.allows(answer.best.quantity)
     assert answer.best.lower_bound <= answer.best.objective
+
+
+def test_a_portfolio_that_was_wrongly_called_infeasible_gets_its_answer() -> None:
+    terms = Terms.of(model({1: ("0.5", "0.1", "0.1")}), prices({1: 100}), Policy(max_orders=1))
+    checked = check_portfolio(portfolio(1000, {}), terms.market, terms.policy, StatedValueRange())
+    assert isinstance(checked, CheckedPortfolio)
+    problem = build_problem(checked, terms.policy)
+    answer = decide_infeasible(checked, terms, problem, OutOfTime(), lambda: None)
+    assert (answer.outcome, answer.reason, answer.relaxed) == (Outcome.TRADED, "rebalanced", ())
+    assert traded(answer) == [("BUY", ONE, 5)]
 
 
 def test_what_physics_alone_forbids_is_told_as_such() -> None:
