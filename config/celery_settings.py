@@ -2,14 +2,16 @@
 
 from typing import Any
 
+from config.broker_tls import broker_tls
 from config.settings import Settings
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
     """The ``app.conf`` of workers, steward, beat and Flower."""
-    url = settings.broker_url.get_secret_value()
+    url, tls = broker_tls(settings.broker_url.get_secret_value())
     return {
         "broker_url": url,
+        "broker_use_ssl": tls or False,
         "broker_transport_options": _transport_options(url),
         "broker_connection_retry_on_startup": True,  # a worker may start before its broker
         "broker_connection_max_retries": None,  # and never gives it up
@@ -51,6 +53,9 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
 def _transport_options(url: str) -> dict[str, Any]:
     if url.startswith("memory"):
         return {"polling_interval": 0.01}
+    if url.startswith("amqp"):
+        # A broker that is out, or takes no more, must not hold up who sends; what was not sent the steward sends again.
+        return {"write_timeout": 10}
     if not url.startswith("redis"):
         return {}
     return {

@@ -2,12 +2,20 @@
 
 import logging
 import sys
-from typing import Literal
+from collections.abc import Callable, MutableMapping
+from typing import Any, Literal, TypeAlias
 
 import structlog
 
+# Is told level and event of each line at warning or above.
+Listener: TypeAlias = Callable[[str, str], None]
 
-def configure_logging(level: str = "info", form: Literal["json", "console"] = "json") -> None:
+_HEARD = frozenset({"warning", "error", "critical"})
+
+
+def configure_logging(
+    level: str = "info", form: Literal["json", "console"] = "json", *, listener: Listener | None = None
+) -> None:
     """Bind structlog; the standard library's loggers (celery, uvicorn, httpx) stay at warning and above."""
     numeric = logging.getLevelNamesMapping()[level.upper()]
     # Plain tracebacks: structlog's own show local variables, and those hold holdings and secrets.
@@ -17,6 +25,7 @@ def configure_logging(level: str = "info", form: Literal["json", "console"] = "j
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            *([] if listener is None else [_telling(listener)]),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             renderer,
@@ -28,3 +37,12 @@ def configure_logging(level: str = "info", form: Literal["json", "console"] = "j
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+
+
+def _telling(listener: Listener) -> structlog.typing.Processor:
+    def tell(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ANN401 - structlog's
+        if line["level"] in _HEARD:
+            listener(line["level"], str(line.get("event", "")))
+        return line
+
+    return tell

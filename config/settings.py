@@ -1,4 +1,7 @@
-"""Every setting, read once where things are wired: environment ``TRIMTAB_*``, then a running stack, then defaults."""
+"""Every setting, read once where things are wired: environment ``TRIMTAB_*``, then a running stack, then defaults.
+
+What may hold a password may stand in a file that ``TRIMTAB_<NAME>_FILE`` names.
+"""
 
 import json
 import os
@@ -14,11 +17,16 @@ from config.schedules import ScheduleSettings
 STACK_FILE = "stack.json"
 PREFIX = "TRIMTAB_"
 TEST_PREFIX = "TRIMTAB_TEST_"
+SHORTEST_PASSWORD = 12
+SHORTEST_SECRET = 32
+FILE_SUFFIX = "_FILE"
+UPSTREAMS = ("pricing", "securities", "accounting", "portfolios")
 
 Seconds = Annotated[float, Field(gt=0)]
 Origin = Annotated[
     str, Field(pattern=r"^https?://[a-z0-9.\[\]:-]+$")
 ]  # as a browser writes it: no path, no slash
+UpstreamUrl = Annotated[str, Field(repr=False)]  # it may hold a password
 ReadyPart = Literal[
     "store", "results", "broker", "solver", "workers", "pricing", "securities", "accounting", "portfolios"
 ]
@@ -35,10 +43,10 @@ class Settings(BaseSettings):
     broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     results_url: SecretStr = SecretStr("")  # empty: the broker
     requests_url: SecretStr = SecretStr("")  # empty: the broker
-    pricing_url: str = "http://127.0.0.1:8083"
-    securities_url: str = "http://127.0.0.1:8000"
-    accounting_url: str = "http://127.0.0.1:8087"
-    portfolios_url: str = "http://127.0.0.1:8000"
+    pricing_url: UpstreamUrl = "http://127.0.0.1:8083"
+    securities_url: UpstreamUrl = "http://127.0.0.1:8000"
+    accounting_url: UpstreamUrl = "http://127.0.0.1:8087"
+    portfolios_url: UpstreamUrl = "http://127.0.0.1:8000"
 
     # -- the store
     sqlite_synchronous: Literal["full", "normal", "off"] = "full"
@@ -57,6 +65,8 @@ class Settings(BaseSettings):
     upstream_bulk_age: Annotated[float, Field(ge=0)] = 0.0  # 0: no bulk reads
     upstream_max_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
     upstream_ca_file: Path | None = None
+    upstream_cert_file: Path | None = None
+    upstream_key_file: Path | None = None
 
     # -- a job's life
     default_parallelism: Annotated[int, Field(ge=1)] = 4
@@ -93,6 +103,9 @@ class Settings(BaseSettings):
     task_events: bool = False
     flower_host: str = "127.0.0.1"
     flower_port: Annotated[int, Field(ge=0, le=65535)] = 5555
+    flower_users: SecretStr = SecretStr("")  # name:password, several with commas
+    flower_read_only: bool = True
+    flower_without_users: bool = False  # may others reach it without any
 
     # -- the API
     api_host: str = "127.0.0.1"
@@ -102,6 +115,8 @@ class Settings(BaseSettings):
     api_calls_per_second: Annotated[float, Field(ge=0, le=100_000)] = 50.0  # of one key; 0: no limit
     api_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     api_origins: tuple[Origin, ...] = ()
+    page_secret: SecretStr = SecretStr("")  # empty: a new one at every start
+    page_session_seconds: Annotated[float, Field(ge=60, le=7 * 24 * 3600)] = 8 * 3600.0
     ready_needs: tuple[ReadyPart, ...] = ("store", "results", "broker")
     max_body_bytes: Annotated[int, Field(gt=0)] = 16 * 1024 * 1024
     sandbox_host: str = "127.0.0.1"
@@ -110,8 +125,15 @@ class Settings(BaseSettings):
     # Set by `up` and `demo`: a listening socket handed down, so that no port is free one moment and taken the next.
     listen_fd: int | None = None
 
+    # -- watching
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = None  # none: no listener
+    otlp_endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s@]+)?$")] = ""  # empty: no traces
+    trace_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+
     # -- streams
     order_sets_stream: str = "trimtab.order-sets"
+    job_events_stream: str = "trimtab.job-events"
     requests_stream: str = "trimtab.requests"
     task_queue: str = "trimtab.run"
 
@@ -125,6 +147,26 @@ class Settings(BaseSettings):
     schedules: tuple[ScheduleSettings, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+    alive_file: Path | None = None  # touched by a process as long as its loop turns
+
+    @field_validator("flower_users")
+    @classmethod
+    def _are_users(cls, users: SecretStr) -> SecretStr:
+        """The message holds nothing of them: it is printed."""
+        for user in users.get_secret_value().split(",") if users.get_secret_value() else ():
+            name, _, password = user.partition(":")
+            if not name or len(password) < SHORTEST_PASSWORD or user != user.strip():
+                raise ValueError(
+                    f"each is name:password, with commas between and a password of at least {SHORTEST_PASSWORD} characters"
+                )
+        return users
+
+    @field_validator("page_secret")
+    @classmethod
+    def _is_long(cls, secret: SecretStr) -> SecretStr:
+        if 0 < len(secret.get_secret_value()) < SHORTEST_SECRET:
+            raise ValueError(f"at least {SHORTEST_SECRET} characters, drawn at random")
+        return secret
 
     @field_validator("schedules")
     @classmethod
@@ -195,25 +237,59 @@ class _RunningStack(PydanticBaseSettingsSource):
         return None, field_name, False
 
 
-class UnknownSetting(ValueError):
+class WrongSettings(ValueError):
+    """What stands in the environment cannot be used."""
+
+
+class UnknownSetting(WrongSettings):
     """A ``TRIMTAB_`` variable that names no setting: most likely a misspelt one, which would be silently ignored."""
+
+
+# What may hold a password may stand in a file instead, as orchestrators mount secrets.
+FROM_FILES = tuple(
+    name
+    for name, setting in Settings.model_fields.items()
+    if setting.annotation is SecretStr or name.endswith("_url")
+)
 
 
 def load_settings(**overrides: object) -> Settings:
     """Read every setting.
 
     Raises:
-        UnknownSetting: the environment holds a ``TRIMTAB_`` variable that is no setting.
+        WrongSettings: the environment holds a ``TRIMTAB_`` variable that is no setting, or names a file that cannot be
+            read, or a setting twice.
         pydantic.ValidationError: it names every setting that is wrong.
     """
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    files = {_variable(name) + FILE_SUFFIX: name for name in FROM_FILES}
+    known = {*map(_variable, Settings.model_fields), *files}
     given = {name for name in os.environ if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX)}
     if unknown := sorted(given - known):
         raise UnknownSetting(f"no such setting: {', '.join(unknown)}")
-    return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them
+    read = {files[variable]: _secret(variable) for variable in sorted(given & files.keys())}
+    return Settings(**{**read, **overrides})  # type: ignore[arg-type]  # pydantic checks them
+
+
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name.upper()}"
+
+
+def _secret(variable: str) -> str:
+    """What stands in the file that ``variable`` names, without the line's end that an editor leaves."""
+    if (plain := variable.removesuffix(FILE_SUFFIX)) in os.environ:
+        raise WrongSettings(f"{plain} and {variable} are both set: which of them is meant?")
+    try:
+        text = Path(os.environ[variable]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise WrongSettings(f"{variable}: {os.environ[variable]} cannot be read: {reason}") from None
+    if not text or "\n" in text:
+        raise WrongSettings(f"{variable}: {os.environ[variable]} must hold one line")
+    return text
 
 
 def environment(overrides: dict[str, str]) -> dict[str, str]:
     """The environment of a child process: ours, with settings put in by name."""
-    names = {f"{PREFIX}{name.upper()}": value for name, value in overrides.items()}
-    return {**os.environ, **names, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    names = {_variable(name): value for name, value in overrides.items()}
+    ours = {name: value for name, value in os.environ.items() if name.removesuffix(FILE_SUFFIX) not in names}
+    return {**ours, **names, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -88,6 +88,7 @@ class Job:
     ``members_sha256`` names the stored list of portfolios. ``gen`` is +1 per retry, ``retry`` the last one's choice.
     ``parallelism`` may be changed while the job is open, ``deadline`` by a retry.
     ``healing`` counts what had to be repaired (expired, republished, resent, zombies): all 0 on a calm run.
+    ``trace_parent`` is the W3C context of the request, where somebody traces: what is done later is part of it.
     ``deleted_at``: what it came to was deleted; the job stays, so that its key is never run a second time.
     """
 
@@ -103,6 +104,7 @@ class Job:
     dry_run: bool = False
     deadline: datetime | None = None
     correlation_id: str = ""
+    trace_parent: str = ""
     state: JobState = JobState.ACCEPTED
     gen: int = 0
     retry: Retry | None = None
@@ -121,6 +123,46 @@ class Job:
     def seats(self) -> range:
         """At most ``parallelism`` portfolios are in work; a job of fewer portfolios has fewer seats."""
         return range(min(self.parallelism, self.n))
+
+
+class EventKind(StrEnum):
+    """What is told of a job's life to whoever asked for it."""
+
+    ACCEPTED = "accepted"  # J1
+    STARTED = "started"  # J4
+    WAITING = "waiting"  # J5
+    RESUMED = "resumed"  # J6
+    FINISHED = "finished"  # J8
+    REOPENED = "reopened"  # J9: a retry brings portfolios back, and another end will be told
+
+
+EVENTS_KEPT = 64  # of one job, the last ones: an upstream that comes and goes for hours makes many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """Something that happened to a job, written in the very write that made it happen.
+
+    ``sequence`` counts the job's events from 1 and never anew, so it names the event for good. ``at`` is the store's
+    clock, ``gen`` and ``state`` those of the job afterwards, ``reason`` why it waits or was stopped. ``counts`` are the
+    portfolios by state, once it is over.
+    """
+
+    sequence: int
+    kind: EventKind
+    at: datetime
+    gen: int
+    state: JobState
+    reason: str | None = None
+    counts: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untold:
+    """A job with events that nobody was told of yet, oldest first."""
+
+    job: Job
+    events: tuple[JobEvent, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

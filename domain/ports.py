@@ -5,15 +5,17 @@ first, and the caller drops what it holds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from domain.answer import Rebalance
 from domain.ids import ItemId, JobId, ModelId, PortfolioId, SecurityId
 from domain.item import Item, ItemState
-from domain.job import ALL_FAILED, Inputs, Job, JobState, Retry
+from domain.job import ALL_FAILED, Inputs, Job, JobState, Retry, Untold
 from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
 from domain.problem import Problem, SolverAnswer
@@ -103,9 +105,12 @@ class Solver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One entry of the result queue: the order set's id and the exact bytes stored with the result."""
+    """One entry of a queue that goes out: its own id, its job's, and the exact bytes.
 
-    item_id: ItemId
+    Of an order set the id is the item's, and the bytes are those that were stored with the result.
+    """
+
+    entry_id: str
     job_id: JobId
     body: bytes
 
@@ -129,13 +134,22 @@ class OrderSetPublisher(Protocol):
         """Raises BrokerUnavailable when the broker does not answer."""
 
 
+class JobEventPublisher(Protocol):
+    def publish(self, *publications: Publication) -> None:
+        """As `OrderSetPublisher.publish`, to the queue of job events on the same broker."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Token:
-    """Try one portfolio on this seat. It carries no state: lost, doubled or late, it does no harm."""
+    """Try one portfolio on this seat. It carries no state: lost, doubled or late, it does no harm.
+
+    ``trace_parent`` is that of its job, for whoever traces: two tokens that differ in it are the same.
+    """
 
     job_id: JobId
     seat: int
     probe: bool = False
+    trace_parent: str = field(default="", compare=False)
 
 
 class TokenQueue(Protocol):
@@ -253,6 +267,34 @@ class OpenWork:
     oldest_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """How much is open at one moment, by the store's clock. A state of which there is nothing may be left out.
+
+    ``oldest_jobs``: seconds since the oldest job of each state was accepted, retried ones aside. ``portfolios``:
+    those not over, by state. ``due``: order sets still to be published, the oldest for ``oldest_due`` seconds.
+    """
+
+    jobs: Mapping[JobState, int]
+    oldest_jobs: Mapping[JobState, float]
+    portfolios: Mapping[ItemState, int]
+    due: int
+    oldest_due: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseCount:
+    """How many items of one state ended by one cause: what stands in their reason before the first colon.
+
+    ``example`` is the whole reason of one of them.
+    """
+
+    state: ItemState
+    cause: str
+    portfolios: int
+    example: str
+
+
 class JobStore(Protocol):
     """Jobs, frozen inputs, items and the outbox inside them. The protocol is docs/job-protocol.md.
 
@@ -308,6 +350,9 @@ class JobStore(Protocol):
     def open_work(self, limit: int) -> OpenWork:
         """How much is open, and how old it is by the store's clock. Never looks at more than ``limit`` jobs."""
 
+    def survey(self, limit: int) -> Survey:
+        """How much is open, for whoever watches. Looks at nothing that is over; counts at most ``limit`` of each."""
+
     def freeze_inputs(self, inputs: Inputs) -> Inputs:
         """J2. Insert once, first wins: the answer is what is stored."""
 
@@ -362,6 +407,21 @@ class JobStore(Protocol):
 
     def set_parallelism(self, job_id: JobId, parallelism: int) -> int | None:
         """The parallelism an open job had until now; None: it is closed, or nobody knows it."""
+
+    # -- what is told of jobs. J1, J4, J5, J6, J8 and J9 each write an event with the change itself.
+
+    def untold(self, limit: int = 100) -> Sequence[Untold]:
+        """Jobs with events that were not marked as told, oldest job first, each with all of those events.
+
+        A job keeps its last EVENTS_KEPT events: what is older was told, or is lost to a broker that was out for
+        hundreds of outages of an upstream.
+        """
+
+    def mark_told(self, job_id: JobId, sequence: int) -> bool:
+        """The job's events up to this one were told. False: they were marked already."""
+
+    def tell_again(self, job_id: JobId) -> bool:
+        """Every event the job still keeps is to be told once more. False: none of them was told yet."""
 
     def note_healing(self, job_id: JobId, kind: str, count: int = 1) -> None:
         """Add to ``healing[kind]`` of the job. Called only when something had to be repaired."""
@@ -462,9 +522,77 @@ class JobStore(Protocol):
     def count_items(self, job_id: JobId) -> Mapping[str, int]:
         """How many items are in each state."""
 
+    def count_causes(self, job_id: JobId, states: Iterable[ItemState], *, limit: int) -> Sequence[CauseCount]:
+        """How many items of these states by cause, the most frequent first. Never looks at more than ``limit``."""
+
     # -- what stewards tell each other
 
     def get_note(self, name: str) -> str | None: ...
 
     def swap_note(self, name: str, old: str | None, new: str) -> bool:
         """Write a note unless it moved: ``old`` is what was read. False: somebody else wrote it first."""
+
+
+# ------------------------------------------------------------------------------------------------ watching
+
+
+class Stage(StrEnum):
+    """What the time of a portfolio goes into."""
+
+    FETCH = "fetch"
+    SOLVE = "solve"
+    VERIFY = "verify"
+    STORE = "store"
+    PUBLISH = "publish"
+
+
+class Stopwatch(Protocol):
+    def lap(self, stage: Stage) -> None:
+        """What went on since the last lap, or since the watch was started, was this stage."""
+
+
+class Meter(Protocol):
+    """Is told what happens, so that somebody can count it. It answers nothing and never raises.
+
+    A process that dies between a write and its count takes the count with it: the store tells how many, a meter
+    how fast.
+    """
+
+    def watch(self) -> Stopwatch:
+        """Started now."""
+
+    def job_accepted(self) -> None: ...
+
+    def job_refused(self, code: str) -> None:
+        """For want of room."""
+
+    def job_closed(self, job: Job) -> None:
+        """With its end and its times."""
+
+    def decided(self, rebalance: Rebalance) -> None:
+        """An answer was found; it is not stored yet."""
+
+    def ended(self, state: ItemState, count: int = 1) -> None:
+        """Portfolios whose end is stored."""
+
+    def attempt_failed(self, cause: str) -> None:
+        """``cause``: the code of the error."""
+
+    def given_back(self, service: str) -> None:
+        """A portfolio that comes back without having lost an attempt, since this service is out."""
+
+    def healed(self, kind: str, count: int = 1) -> None:
+        """Something was repaired: as `JobStore.note_healing`."""
+
+
+class Tracing(Protocol):
+    """Follows one request through all processes. Without anybody who listens nothing is followed."""
+
+    def parent(self) -> str:
+        """What goes on now, as W3C ``traceparent``, for what will be done later because of it; "": nothing."""
+
+    def span(self, name: str, *, parent: str = "", **attributes: str) -> AbstractContextManager[object]:
+        """What happens inside is one step, of what goes on now or of ``parent``."""
+
+    def entry(self, name: str, **attributes: str) -> AbstractContextManager[object]:
+        """Something came in by a way of our own: from here on it is followed."""

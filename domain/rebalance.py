@@ -14,7 +14,7 @@ The ladder, every rung proved:
 7. The answer and its orders are verified against the inputs by code that shares nothing with all this.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -95,12 +95,17 @@ def rebalance(
     return decide(portfolio_id, portfolio, Terms.of(model, prices, policy), solver, stated_value)
 
 
+def _nobody_asked() -> None: ...
+
+
 def decide(
     portfolio_id: PortfolioId,
     portfolio: Portfolio | None,
     terms: Terms,
     solver: Solver,
     stated_value: StatedValueRange | None = None,
+    *,
+    solved: Callable[[], None] = _nobody_asked,
 ) -> Rebalance:
     """Decide one portfolio. The same inputs give the same answer, in whatever order they come.
 
@@ -111,6 +116,7 @@ def decide(
             prices; one for all portfolios of a job.
         solver: asked only if the cash row binds and the exact search ends without a proof.
         stated_value: how far the source's own market value may be from the computed one.
+        solved: called between the answer and its verification, for whoever times the two.
 
     Raises:
         SolverTimeout: the time limit passed without any answer.
@@ -125,8 +131,9 @@ def decide(
     in_the_way = _conflicts(problem)
     if in_the_way:
         return _infeasible(checked, terms, problem, in_the_way)
-    solution = solve(problem, solver)
-    return _verified(checked, terms, _answer(checked, terms, problem, solution))
+    answer = _answer(checked, terms, problem, solve(problem, solver))
+    solved()
+    return _verified(checked, terms, answer)
 
 
 # ------------------------------------------------------------------------------------------------ solving

@@ -155,17 +155,17 @@ class Outgoing:
         try:
             self._publisher.publish(*batch)
         except BrokerUnavailable as error:
-            log.warning("order_sets.still_due", items=[each.item_id for each in batch], error=str(error))
+            log.warning("order_sets.still_due", items=[each.entry_id for each in batch], error=str(error))
             return
         except Exception:
             log.exception(
                 "order_sets.not_published",
-                items=[each.item_id for each in batch],
+                items=[each.entry_id for each in batch],
                 advice="a bug: report it; nothing is lost, they stay due and the steward publishes them",
             )
             return
         for published in batch:
-            self._marks.add(published.item_id)
+            self._marks.add(ItemId(published.entry_id))
 
     def close(self) -> None:
         """Publish what waits, and start no timer's thread on what is gone."""

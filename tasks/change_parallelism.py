@@ -7,6 +7,7 @@ from domain.ids import JobId
 from domain.job import Job, JobState
 from domain.ports import Token
 from tasks.services import Services
+from tasks.tokens import tokens_of
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,7 @@ def change_parallelism(job_id: JobId, parallelism: int, services: Services) -> J
     if before is None:
         raise WrongState(f"job {job_id} is {job.state}: it works on nothing any more", code="job_over")
     if job.state is JobState.RUNNING:
-        _fill([Token(job_id, seat) for seat in job.seats if seat >= before], services)
+        _fill(tokens_of(job, (seat for seat in job.seats if seat >= before)), services)
     return job
 
 

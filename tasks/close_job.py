@@ -24,7 +24,10 @@ def close_job_if_finished(job_id: JobId, services: Services) -> Job | None:
         return None
     if not job.dry_run and services.jobs.has_items(job_id, DECIDED_STATES):
         services.models.note_rebalanced(job.model.model_id, services.jobs.now())
-    return services.jobs.close_job(job_id, job.gen)
+    closed = services.jobs.close_job(job_id, job.gen)
+    if closed is not None:
+        services.meter.job_closed(closed)
+    return closed
 
 
 def put_back(job: Job, services: Services) -> None:

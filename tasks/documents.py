@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import starmap
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,6 +13,10 @@ from domain.rebalance import Conflict, Order, Proof, Rebalance, Side
 
 # Keys stay in the order they are written in, so equal documents are equal bytes.
 _ENCODER = msgspec.json.Encoder()
+
+Number = Annotated[
+    str, msgspec.Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="A decimal, digit for digit.")
+]
 
 
 class PositionRow(msgspec.Struct, gc=False):
@@ -37,6 +41,28 @@ class OrderRow(msgspec.Struct, gc=False):
     price: str
     notional: str
     reason: str
+
+
+class ConflictRow(msgspec.Struct, gc=False):
+    """`domain.answer.Conflict`, field by field, as it is printed."""
+
+    rule: Annotated[str, msgspec.Meta(description="A stable word.")]
+    message: Annotated[str, msgspec.Meta(description="A sentence for people.")]
+    security_id: SecurityId | None
+    amount: Annotated[
+        Number | None, msgspec.Meta(description="The least change, in money, that would mend it.")
+    ]
+
+
+class ProofRow(msgspec.Struct, gc=False):
+    """`domain.answer.Proof`, field by field, as it is printed."""
+
+    method: str
+    objective: Number
+    lower_bound: Number
+    gap: Annotated[Number, msgspec.Meta(description="0: nothing is better.")]
+    solver: str
+    bound_by: str
 
 
 def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
@@ -65,7 +91,7 @@ def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
     return document
 
 
-def encode(document: dict[str, Any]) -> bytes:
+def encode(document: dict[str, Any] | msgspec.Struct) -> bytes:
     """The document as JSON, the same bytes for the same document."""
     return _ENCODER.encode(document)
 
@@ -90,21 +116,21 @@ def _text(value: Decimal | None) -> str | None:
     return None if value is None else money.plain(value)
 
 
-def _conflict(conflict: Conflict) -> dict[str, Any]:
-    return {
-        "rule": conflict.rule,
-        "message": conflict.message,
-        "security_id": conflict.security_id,
-        "amount": _text(conflict.amount),
-    }
+def _conflict(conflict: Conflict) -> ConflictRow:
+    return ConflictRow(
+        rule=conflict.rule,
+        message=conflict.message,
+        security_id=conflict.security_id,
+        amount=_text(conflict.amount),
+    )
 
 
-def _proof(proof: Proof) -> dict[str, Any]:
-    return {
-        "method": proof.method,
-        "objective": money.plain(proof.objective),
-        "lower_bound": money.plain(proof.lower_bound),
-        "gap": money.plain(proof.gap),
-        "solver": proof.solver,
-        "bound_by": proof.bound_by,
-    }
+def _proof(proof: Proof) -> ProofRow:
+    return ProofRow(
+        method=proof.method,
+        objective=money.plain(proof.objective),
+        lower_bound=money.plain(proof.lower_bound),
+        gap=money.plain(proof.gap),
+        solver=proof.solver,
+        bound_by=proof.bound_by,
+    )

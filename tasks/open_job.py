@@ -3,9 +3,9 @@
 from domain.errors import Invalid, UpstreamFault, UpstreamUnavailable
 from domain.item import ItemState
 from domain.job import Job
-from domain.ports import Token
 from tasks.freeze_job import freeze_job
 from tasks.services import Services
+from tasks.tokens import tokens_of
 
 ITEMS_AT_ONCE = 1000
 
@@ -31,7 +31,7 @@ def open_job(job: Job, services: Services) -> None:
         return
     write_items(job, services)
     if services.jobs.start_job(job.job_id):
-        services.tokens.send([Token(job.job_id, seat) for seat in job.seats])
+        services.tokens.send(tokens_of(job, job.seats))
 
 
 def write_items(job: Job, services: Services) -> None:

@@ -1,7 +1,7 @@
 """What is stored and published for one portfolio. Written once, as bytes; published as those bytes."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -11,9 +11,9 @@ from domain.job import Job
 from domain.ports import Finish
 from domain.prices import PriceSnapshot
 from domain.rebalance import Outcome, Rebalance, Side
-from tasks.documents import OrderRow, encode, rebalance_document
+from tasks.documents import ConflictRow, Number, OrderRow, ProofRow, encode, rebalance_document
 
-ORDER_SET_SCHEMA = "trimtab.order-set.v1"
+ORDER_SET_SCHEMA: Final = "trimtab.order-set.v1"
 RESULT_SCHEMA = "trimtab.result.v1"
 
 # What both documents say about where the answer comes from. No run-time stamp is in them: the same inputs give
@@ -70,15 +70,15 @@ def _head(job: Job, rebalance: Rebalance, snapshot: PriceSnapshot) -> dict[str, 
     }
 
 
-def _order_set(head: dict[str, Any], document: dict[str, Any], snapshot: PriceSnapshot) -> dict[str, Any]:
-    return {
-        "schema": ORDER_SET_SCHEMA,
+def _order_set(head: dict[str, Any], document: dict[str, Any], snapshot: PriceSnapshot) -> "OrderSet":
+    return OrderSet(
+        schema=ORDER_SET_SCHEMA,
         **head,
         **{name: document[name] for name in _PUBLISHED},
-        "orders": _published(document["orders"], snapshot.tickers),
-        "proof": document["proof"],
+        orders=_published(document["orders"], snapshot.tickers),
+        proof=document["proof"],
         **{name: document[name] for name in _BEYOND if name in document},
-    }
+    )
 
 
 def _published(rows: Iterable[OrderRow], tickers: Mapping[SecurityId, str]) -> list["PublishedOrder"]:
@@ -102,8 +102,46 @@ class PublishedOrder(msgspec.Struct, gc=False):
 
     side: Side
     security_id: SecurityId
-    ticker: str | None
-    quantity: int
-    price: str
-    notional: str
-    reason: str
+    ticker: Annotated[str | None, msgspec.Meta(description="Null where the request brought its own prices.")]
+    quantity: Annotated[int, msgspec.Meta(ge=1, description="Whole shares.")]
+    price: Annotated[Number, msgspec.Meta(description="The job's frozen price.")]
+    notional: Annotated[Number, msgspec.Meta(description="quantity x price.")]
+    reason: Annotated[str, msgspec.Meta(description="Why it is there: a stable word.")]
+
+
+class OrderSet(msgspec.Struct, kw_only=True, gc=False):
+    """What is to be traded in one portfolio, or why nothing is. Its fields in the order they are written."""
+
+    schema: Literal["trimtab.order-set.v1"]
+    id: Annotated[str, msgspec.Meta(description="job:portfolio; drop what you have seen.")]
+    job_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{24}$")]
+    portfolio_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    model_id: str
+    model_version: Annotated[int, msgspec.Meta(ge=1)]
+    as_of: Annotated[
+        str,
+        msgspec.Meta(description="When the prices were frozen.", extra_json_schema={"format": "date-time"}),
+    ]
+    trade_date: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
+    snapshot_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    correlation_id: str
+    outcome: Literal["traded", "no_trade", "infeasible", "rejected"]
+    reason: Annotated[str, msgspec.Meta(description="Why this outcome: a stable word.")]
+    conflicts: Annotated[list[ConflictRow], msgspec.Meta(description="What stands in the way.")]
+    notes: Annotated[list[str], msgspec.Meta(description="What a policy left out.")]
+    market_value: Number | None
+    cash_before: Number | None
+    cash_after: Number | None
+    drift_before: Number | None
+    drift_after: Number | None
+    orders: Annotated[list[PublishedOrder], msgspec.Meta(description="Sells first.")]
+    proof: Annotated[ProofRow | None, msgspec.Meta(description="Null without an answer.")]
+    cost: Annotated[
+        Number | msgspec.UnsetType,
+        msgspec.Meta(
+            description="What the orders cost; where the policy asks for more than bounds and floors."
+        ),
+    ] = msgspec.UNSET
+    turnover: Annotated[
+        Number | msgspec.UnsetType, msgspec.Meta(description="What they buy and sell together; likewise.")
+    ] = msgspec.UNSET

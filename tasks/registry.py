@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from celery import Celery
+from celery import Celery, Task
 
 from domain.errors import TrimtabError
 from domain.ids import JobId
@@ -20,7 +20,8 @@ class UseCases(Protocol):
 def register(app: Celery, use_cases: UseCases) -> None:
     """Register every task on this app and no other (``shared=False``)."""
 
-    @app.task(name=RUN, shared=False, throws=(TrimtabError,))
-    def run(job_id: str, seat: int, probe: bool = False) -> None:  # noqa: FBT001, FBT002 - a message's fields
+    @app.task(name=RUN, shared=False, throws=(TrimtabError,), bind=True)
+    def run(task: "Task[..., None]", job_id: str, seat: int, probe: bool = False) -> None:  # noqa: FBT001, FBT002 - a message's fields
         """Work one portfolio. A second run is harmless: it meets a busy seat, or takes the next portfolio."""
-        use_cases.run_token(Token(JobId(job_id), seat, probe))
+        trace_parent = getattr(task.request, "traceparent", None) or ""
+        use_cases.run_token(Token(JobId(job_id), seat, probe, trace_parent))

@@ -1,4 +1,4 @@
-"""Publish stored order sets again: what a result queue forgot, byte for byte."""
+"""Publish stored order sets and job events again: what a result queue forgot, byte for byte."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -14,21 +14,26 @@ _PAGE = 500
 def republish_job(job_id: JobId, services: Services) -> int:
     """Every order set of the job falls due; the steward publishes what the queue does not have. How many.
 
+    The job's events are told once more likewise.
+
     Raises:
         NotFound: no such job.
     """
     services.jobs.get_job(job_id)
+    services.jobs.tell_again(job_id)
     return services.jobs.due_again(job_id)
 
 
 def republish_recent(services: Services, *, since: datetime | None = None) -> int:
-    """The order sets of every open job and of those that ended within the window. How many fell due.
+    """The order sets, and the events, of every open job and of those that ended within the window. How many fell due.
 
     Which of them were consumed the queue cannot say once it lost its data, so all of them are published; a
     consumer knows an id it has seen. ``since`` leaves out what was decided before that moment.
     """
-    job_ids = {job.job_id for job in _recent(services)}
-    return sum(services.jobs.due_again(job_id, since=since) for job_id in sorted(job_ids))
+    job_ids = sorted({job.job_id for job in _recent(services)})
+    for job_id in job_ids:
+        services.jobs.tell_again(job_id)
+    return sum(services.jobs.due_again(job_id, since=since) for job_id in job_ids)
 
 
 def _recent(services: Services) -> Iterator[Job]:

@@ -9,10 +9,11 @@ every later step compares the claim's fence.
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from enum import Enum, auto
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import stamina
@@ -30,13 +31,15 @@ from domain.errors import (
 from domain.item import Item, ItemState
 from domain.job import Job
 from domain.portfolio import Portfolio
-from domain.ports import ClaimMiss, Finish, Publication, Token
+from domain.ports import ClaimMiss, Finish, Publication, Stage, Token
 from domain.rebalance import Conflict, Outcome, Rebalance, decide
 from tasks.bench import Bench, FrozenJob
 from tasks.close_job import close_job_if_finished
+from tasks.healing import note_healing
 from tasks.inline_portfolio import decode_portfolio
 from tasks.order_set import finish_of
 from tasks.services import Rules, Services
+from tasks.tokens import tokens_of
 
 log = structlog.get_logger(__name__)
 
@@ -115,11 +118,10 @@ class _Slice:
         services = self._services
         try:
             frozen = self._bench.frozen.get(item.job_id)
-            with structlog.contextvars.bound_contextvars(
-                correlation_id=frozen.job.correlation_id, item=item.item_id
-            ):
+            told = {"correlation_id": frozen.job.correlation_id, "item": item.item_id}
+            with structlog.contextvars.bound_contextvars(**told), services.tracing.span("portfolio", **told):
                 finish = self._work(item, frozen, services)
-            return self._finish(finish, item)
+                return self._finish(finish, item)
         except UpstreamUnavailable as outage:
             _give_back(item, outage, services)
             return _End.OUTAGE
@@ -185,11 +187,14 @@ class _Slice:
 
     def _finish(self, finish: Finish, item: Item) -> _Next:
         services = self._services
+        watch = services.meter.watch()
         stored, found = self._stored(finish)
+        watch.lap(Stage.STORE)
         if not stored:
-            services.jobs.note_healing(item.job_id, "zombies")
+            note_healing(services, item.job_id, "zombies")
             log.warning("item.zombie", item=item.item_id, fence=item.fence)
             return found
+        services.meter.ended(finish.state)
         if self._token.probe and services.jobs.resume_job(item.job_id):
             _fill_seats(self._token, services.jobs.get_job(item.job_id), services)
         if finish.order_set is not None:
@@ -247,10 +252,23 @@ def _close(token: Token, services: Services) -> None:
 
 
 def _rebalance(item: Item, frozen: FrozenJob, services: Services) -> Rebalance:
+    watch = services.meter.watch()
     portfolio = _portfolio(item, services)
     if portfolio is None and item.inline is None and services.directory.name(item.portfolio_id) is None:
         return _unknown_portfolio(item)
-    return decide(item.portfolio_id, portfolio, frozen.terms, services.solver, _stated_value(services.rules))
+    watch.lap(Stage.FETCH)
+    rebalance = decide(
+        item.portfolio_id,
+        portfolio,
+        frozen.terms,
+        services.solver,
+        _stated_value(services.rules),
+        solved=partial(watch.lap, Stage.SOLVE),
+    )
+    # Only what has a proof was solved, and then verified.
+    watch.lap(Stage.SOLVE if rebalance.proof is None else Stage.VERIFY)
+    services.meter.decided(rebalance)
+    return rebalance
 
 
 def _portfolio(item: Item, services: Services) -> Portfolio | None:
@@ -289,6 +307,7 @@ def _give_back(item: Item, outage: Unavailable, services: Services) -> None:
     rules = services.rules
     delay = min(rules.outage_delay_seconds * 2.0**item.given_back, rules.max_delay_seconds)
     if services.jobs.give_back(item.item_id, item.fence, str(outage), delay_seconds=delay):
+        services.meter.given_back(outage.service)
         services.jobs.wait_job(item.job_id, str(outage), rules.outage_delay_seconds)
     log.warning("item.given_back", item=item.item_id, service=outage.service, cause=outage.cause)
 
@@ -304,6 +323,9 @@ def _fail_attempt(item: Item, error: Exception, services: Services) -> None:
         max_attempts=rules.max_attempts,
         delay_seconds=delay,
     )
+    services.meter.attempt_failed(reason)
+    if state is ItemState.FAILED:
+        services.meter.ended(state)
     log.error(
         "item.attempt_failed",
         item=item.item_id,
@@ -316,12 +338,12 @@ def _fail_attempt(item: Item, error: Exception, services: Services) -> None:
 
 def _fill_seats(probe: Token, job: Job, services: Services) -> None:
     """The outage is over: the other seats get their tokens back."""
-    _send([Token(probe.job_id, seat) for seat in job.seats if seat != probe.seat], services)
+    _send(tokens_of(job, (seat for seat in job.seats if seat != probe.seat)), services)
 
 
 def _pass_on(token: Token, services: Services) -> None:
     """The seat is free again: the next token for it."""
-    _send([Token(token.job_id, token.seat)], services)
+    _send([replace(token, probe=False)], services)
 
 
 def _send(tokens: Sequence[Token], services: Services) -> None:

@@ -121,7 +121,8 @@ class Scheduler:
         """None: it is too late, or the schedule is disabled."""
         if due.business_date is None or not schedule.enabled or now - due.at > schedule.catch_up:
             return None
-        return start_run(schedule, due.business_date, self._services)
+        with self._services.tracing.entry("run of a schedule", schedule=schedule.name):
+            return start_run(schedule, due.business_date, self._services)
 
     def _not_started(self, schedule: Schedule, runs: Sequence[Occurrence]) -> list[str]:
         return [

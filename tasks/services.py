@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from domain.ports import (
     Clock,
+    JobEventPublisher,
     JobStore,
+    Meter,
     ModelStore,
     OrderSetPublisher,
     PortfolioAccounting,
@@ -14,8 +16,10 @@ from domain.ports import (
     SecurityMaster,
     Solver,
     TokenQueue,
+    Tracing,
 )
 from domain.schedule import Schedule
+from tasks.unwatched import NO_METER, NO_TRACING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,10 @@ class Services:
     directory: PortfolioDirectory
     solver: Solver
     publisher: OrderSetPublisher
+    events: JobEventPublisher
     tokens: TokenQueue
     clock: Clock
     rules: Rules
     schedules: Callable[[], Sequence[Schedule]] = _no_schedules
+    meter: Meter = NO_METER
+    tracing: Tracing = NO_TRACING

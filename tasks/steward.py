@@ -15,14 +15,17 @@ import structlog
 
 from domain.errors import BrokerUnavailable, Unavailable
 from domain.ids import ItemId, JobId
-from domain.item import OPEN_STATES, Item, ItemState
+from domain.item import FINAL_STATES, OPEN_STATES, Item, ItemState
 from domain.job import OPEN, Job, JobState
 from domain.ports import Publication, Token
 from tasks.broker_outage import BROKER_NOTE
 from tasks.close_job import close_job_if_finished, put_back
+from tasks.healing import note_healing
+from tasks.job_events import tell_job_events
 from tasks.open_job import open_job, write_items
 from tasks.republish import republish_recent
 from tasks.services import Services
+from tasks.tokens import tokens_of
 
 log = structlog.get_logger(__name__)
 
@@ -104,6 +107,7 @@ class Steward:
         running = [job for job in jobs if job.state is JobState.RUNNING]
         self._call_for_woken(running, woken)
         self._repair_tokens(running, now)
+        self._tell_events()
         self._note_broker_fault()
 
     # -------------------------------------------------------------------------------------------- items
@@ -111,7 +115,9 @@ class Steward:
     def _expire(self) -> None:
         rules = self._services.rules
         for expired in self._services.jobs.expire_items(rules.lease_seconds, max_attempts=rules.max_attempts):
-            self._services.jobs.note_healing(expired.job_id, "expired")
+            note_healing(self._services, expired.job_id, "expired")
+            if expired.state in FINAL_STATES:
+                self._services.meter.ended(expired.state)
             log.warning("item.expired", item=expired.item_id, state=expired.state)
 
     def _publish_due(self) -> bool:
@@ -135,9 +141,16 @@ class Steward:
             self._services.jobs.mark_sent([item.item_id for item in sent])
         # One line a job: a queue that forgot a day's order sets must not fill the log as well.
         for job_id, count in Counter(item.job_id for item in sent).items():
-            self._services.jobs.note_healing(job_id, "republished", count)
+            note_healing(self._services, job_id, "republished", count)
             log.warning("order_sets.republished", job=job_id, count=count)
         return len(sent) == len(due) < DUE_AT_ONCE
+
+    def _tell_events(self) -> None:
+        """What this round, and everybody else, made happen to jobs."""
+        try:
+            tell_job_events(self._services)
+        except BrokerUnavailable as error:
+            self._tell_of_outage("job_events.untold", error)
 
     # -------------------------------------------------------------------------------------------- the result queue
 
@@ -229,22 +242,26 @@ class Steward:
         distance = min(rules.outage_delay_seconds * 2.0 ** (job.probes + 1), rules.max_delay_seconds)
         if self._services.jobs.probed_job(job, distance):
             free = sorted(set(job.seats) - self._services.jobs.busy_seats(job.job_id).keys())
-            self._send([Token(job.job_id, seat, probe=True) for seat in free[:1]])
+            self._send(tokens_of(job, free[:1], probe=True))
 
     def _stop(self, job: Job, _now: datetime) -> None:
         """Complete the expansion and a retry first: what has no item, or comes back late, would escape the sweep."""
         if job.started_at is None:
             write_items(job, self._services)
         put_back(job, self._services)
-        self._services.jobs.sweep_items(job)
+        self._swept(job, self._services.jobs.sweep_items(job))
         close_job_if_finished(job.job_id, self._services)
+
+    def _swept(self, job: Job, count: int) -> None:
+        if count and job.stop_to is not None:
+            self._services.meter.ended(ItemState(job.stop_to), count)
 
     def _reopen(self, job: Job, _now: datetime) -> None:
         put_back(job, self._services)
         if self._services.jobs.get_inputs(job.job_id) is None:  # stopped before its market was frozen
             self._services.jobs.reaccept_job(job.job_id, job.gen)
         elif self._services.jobs.reopened_job(job.job_id, job.gen):
-            self._send([Token(job.job_id, seat) for seat in job.seats])
+            self._send(tokens_of(job, job.seats))
 
     def _forget(self, jobs: Iterable[Job]) -> None:
         known = {job.job_id for job in jobs}
@@ -261,7 +278,7 @@ class Steward:
             count = woken.get(job.job_id, 0)
             if count and not self._has_more_pending(job, count):
                 free = sorted(set(job.seats) - self._services.jobs.busy_seats(job.job_id).keys())
-                self._send([Token(job.job_id, seat) for seat in free[:count]])
+                self._send(tokens_of(job, free[:count]))
 
     def _has_more_pending(self, job: Job, count: int) -> bool:
         pending = self._services.jobs.list_items(job.job_id, states=[ItemState.PENDING], limit=count + 1)
@@ -282,8 +299,8 @@ class Steward:
             return
         for job in jobs:
             lost = self._lost_seats(job, seats[job.job_id], now, queued=length, needed=free)
-            if lost and self._send([Token(job.job_id, seat) for seat in lost]):
-                self._services.jobs.note_healing(job.job_id, "resent", len(lost))
+            if lost and self._send(tokens_of(job, lost)):
+                note_healing(self._services, job.job_id, "resent", len(lost))
                 log.warning("tokens.resent", job=job.job_id, seats=lost)
 
     def _next_pending(self, job: Job) -> ItemId | None:
@@ -367,15 +384,20 @@ class Steward:
 
 def _open(job: Job, services: Services) -> None:
     """In its own thread, whose exceptions nobody reads: each is told here, and the job says why it is not open."""
-    try:
-        open_job(job, services)
-    except Unavailable as error:
-        log.warning("job.not_opened", job=job.job_id, error=str(error))
-    except Exception as error:
-        # Nobody looks at the future: untold, it would be tried at every tick until the deadline.
-        log.exception("job.open_failed", job=job.job_id)
-        reason = f"internal_error: {type(error).__name__}: {error}"[:500]
-        services.jobs.wait_job(job.job_id, reason, services.rules.outage_delay_seconds)
+    told = {"correlation_id": job.correlation_id, "job": job.job_id}
+    with (
+        structlog.contextvars.bound_contextvars(**told),
+        services.tracing.span("open job", parent=job.trace_parent, **told),
+    ):
+        try:
+            open_job(job, services)
+        except Unavailable as error:
+            log.warning("job.not_opened", error=str(error))
+        except Exception as error:
+            # Nobody looks at the future: untold, it would be tried at every tick until the deadline.
+            log.exception("job.open_failed")
+            reason = f"internal_error: {type(error).__name__}: {error}"[:500]
+            services.jobs.wait_job(job.job_id, reason, services.rules.outage_delay_seconds)
 
 
 _TENDING: dict[JobState, Callable[[Steward, Job, datetime], None]] = {

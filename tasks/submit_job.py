@@ -79,6 +79,7 @@ def submit_job(command: SubmitJob, services: Services) -> Submitted:
     _require_room(job, services)
     services.jobs.put_members(members_sha256, _members(command, ids))
     stored = services.jobs.insert_job(job)
+    services.meter.job_accepted()
     return Submitted(_same_request(stored, command), created=True)
 
 
@@ -110,6 +111,7 @@ def _job(command: SubmitJob, model: InvestmentModel, members_sha256: str, n: int
         dry_run=command.dry_run,
         deadline=deadline_of(command.deadline, services),
         correlation_id=command.correlation_id,
+        trace_parent=services.tracing.parent(),
     )
 
 
@@ -167,6 +169,7 @@ def _require_room(job: Job, services: Services) -> None:
         ),
     ):
         if over:
+            services.meter.job_refused(code)
             raise Busy(message, code=code, retry_after_seconds=rules.busy_retry_seconds)
 
 

@@ -37,6 +37,20 @@ def redis_server() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def rabbitmq_node() -> Iterator[servers.Server]:
+    """A real RabbitMQ."""
+    server = servers.start(servers.rabbitmq_candidate(), "rabbitmq")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(rabbitmq_node: servers.Server) -> str:
+    """Its URL."""
+    return rabbitmq_node.url
+
+
 @pytest.fixture
 def mongo_url(mongo_server: str) -> Iterator[str]:
     """The URL of a database of this test's own."""

@@ -1,8 +1,11 @@
 """What the HTTP API is told by the settings: who may call, how often, from where, and what it stands on."""
 
+import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
 from ipaddress import ip_address
 
 from celery import Celery
@@ -11,22 +14,29 @@ from adapters.inbound.api import ApiOptions, HealthPart
 from adapters.inbound.api.rate import Limiter, LocalLimiter, Rate, RedisLimiter
 from adapters.inbound.keys import KeyRing
 from adapters.inbound.tiny_problem import solve_tiny
-from config.settings import Settings
+from config.settings import UPSTREAMS, Settings
 from domain.errors import Invalid
 from tasks.services import Services
 from worker import __version__
+from worker.container import http_options
 from worker.looks import look_at_upstream, look_at_workers
 from worker.redis_client import is_redis, redis_client
-
-UPSTREAMS = ("pricing", "securities", "accounting", "portfolios")
+from worker.watching import Watching
 
 _LIMITER_PATIENCE_SECONDS = 0.25  # every request waits for it
 _KEEP_LOOKS_SECONDS = 15.0
 _KEEP_SOLVED_SECONDS = 600.0
 
 
-def api_options(settings: Settings, services: Services, app: Celery, held: ExitStack) -> ApiOptions:
-    """``held`` closes what is opened here.
+def api_options(
+    settings: Settings,
+    services: Services,
+    app: Celery,
+    held: ExitStack,
+    *,
+    leaving: Callable[[], bool] = bool,
+) -> ApiOptions:
+    """``held`` closes what is opened here. ``leaving`` says that the process is about to end.
 
     Raises:
         Invalid: the file of keys cannot be used, something unknown is needed, or the API would be open to the
@@ -43,12 +53,24 @@ def api_options(settings: Settings, services: Services, app: Celery, held: ExitS
         origins=settings.api_origins,
         hosts=None if keys is not None or settings.api_without_keys else _our_names(settings),
         needed=settings.ready_needs,
+        page_secret=settings.page_secret.get_secret_value().encode() or secrets.token_bytes(32),
+        page_session=timedelta(seconds=settings.page_session_seconds),
+        leaving=leaving,
         parts=(
             HealthPart("solver", lambda: solve_tiny(services.solver), _KEEP_SOLVED_SECONDS),
             HealthPart("workers", lambda: look_at_workers(app), _KEEP_LOOKS_SECONDS),
-            *(_upstream(name, getattr(settings, f"{name}_url")) for name in UPSTREAMS),
+            *(_upstream(name, settings) for name in UPSTREAMS),
         ),
     )
+
+
+def watched_options(options: ApiOptions, watching: Watching) -> ApiOptions:
+    """The same API, telling what it does to whoever watches."""
+    if watching.metrics is not None:
+        options = replace(options, watch=watching.metrics.meter, metrics=watching.metrics.page)
+    if (tracing := watching.tracing) is not None:
+        options = replace(options, trace=lambda correlation_id: tracing.note(correlation_id=correlation_id))
+    return options
 
 
 def _refuse_to_be_open(settings: Settings) -> None:
@@ -88,5 +110,6 @@ def _limiter(settings: Settings, held: ExitStack) -> Limiter | None:
     return RedisLimiter(client, rate, time.monotonic)
 
 
-def _upstream(name: str, url: str) -> HealthPart:
-    return HealthPart(name, lambda: look_at_upstream(url), _KEEP_LOOKS_SECONDS)
+def _upstream(name: str, settings: Settings) -> HealthPart:
+    url, options = getattr(settings, f"{name}_url"), http_options(settings)
+    return HealthPart(name, lambda: look_at_upstream(url, options), _KEEP_LOOKS_SECONDS)

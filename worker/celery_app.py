@@ -13,6 +13,7 @@ from config.settings import Settings
 from tasks.registry import register
 from worker import guarded_redis
 from worker.children import die_with_parent
+from worker.watching import UNWATCHED, Watching
 
 if TYPE_CHECKING:
     from tasks.run_token import Work
@@ -27,17 +28,20 @@ def create_sending_app(settings: Settings) -> Celery:
     return app
 
 
-def create_worker_app(settings: Settings, work: "Work | None" = None) -> Celery:
+def create_worker_app(
+    settings: Settings, work: "Work | None" = None, watching: Watching = UNWATCHED
+) -> Celery:
     """For a process that works: with the tasks, and the signals that open and close what they need.
 
-    ``work``: what is done with a portfolio; None: what Trimtab is for.
+    ``work``: what is done with a portfolio; None: what Trimtab is for. ``watching`` is told what happens.
     """
-    from worker.process import WorkerProcess  # noqa: PLC0415 - who only sends needs nothing of what works
+    from tasks.run_token import answered  # noqa: PLC0415 - who only sends needs nothing of what works
+    from worker.process import WorkerProcess  # noqa: PLC0415 - likewise
 
     app = create_sending_app(settings)
-    process = WorkerProcess(settings, app) if work is None else WorkerProcess(settings, app, work)
+    process = WorkerProcess(settings, app, work or answered, watching)
     register(app, process)
-    _connect_signals(process, settings)
+    _connect_signals(process, settings, watching)
     return app
 
 
@@ -54,9 +58,9 @@ def worker_command(settings: Settings, node: str) -> list[str]:
     ]
 
 
-def _connect_signals(process: "WorkerProcess", settings: Settings) -> None:
+def _connect_signals(process: "WorkerProcess", settings: Settings, watching: Watching) -> None:
     def start(**_sender: object) -> None:
-        configure_logging(settings.log_level, settings.log_format)
+        configure_logging(settings.log_level, settings.log_format, listener=watching.listener)
         structlog.contextvars.clear_contextvars()
 
     parent = os.getpid()
@@ -65,7 +69,9 @@ def _connect_signals(process: "WorkerProcess", settings: Settings) -> None:
         start()
         if os.getpid() != parent:  # a pool without processes sends this signal, too
             _never_outlive(parent)
+            watching.leave()
         process.in_hand.in_child()
+        process.begin()
 
     def stop(**_sender: object) -> None:
         process.close()

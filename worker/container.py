@@ -9,24 +9,29 @@ import structlog
 from celery import Celery
 
 from adapters.results.kombu_queue import KombuQueuePublisher
-from adapters.results.redis_stream import RedisStreamPublisher
+from adapters.results.redis_stream import JOB_EVENT_SCHEMA, JOB_EVENTS_KEPT, RedisStreamPublisher
 from adapters.solver.deferred import DeferredSolver
 from adapters.stores.open import open_store
 from adapters.system_clock import SystemClock
 from adapters.upstream.build import sources_from_urls
 from adapters.upstream.options import HttpOptions
+from adapters.upstream.watch import NOBODY_WATCHES
+from config.broker_tls import broker_tls
 from config.settings import Settings
-from domain.ports import OrderSetPublisher
+from domain.ports import JobEventPublisher, OrderSetPublisher
 from tasks.services import Rules, Services
 from worker.crash_points import crash_point, watch_services
 from worker.redis_client import is_redis, redis_client
 from worker.schedules import build_schedules
 from worker.tokens import CeleryTokens
+from worker.watching import UNWATCHED, Watching
 
 
 @contextmanager
-def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
+def build_services(settings: Settings, app: Celery, watching: Watching = UNWATCHED) -> Iterator[Services]:
     """Nothing is connected yet when this yields; every client connects at its first use and is closed at the end.
+
+    ``watching`` is told what happens.
 
     Raises:
         Invalid: a URL whose scheme nobody here knows; a crash point that does not exist.
@@ -41,8 +46,9 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
                 securities=settings.securities_url,
                 accounting=settings.accounting_url,
                 directory=settings.portfolios_url,
-                options=_http_options(settings),
+                options=http_options(settings),
                 correlation=_correlation_id,
+                watch=NOBODY_WATCHES if watching.metrics is None else watching.metrics.meter,
             )
         )
         tokens = CeleryTokens(app)
@@ -56,12 +62,13 @@ def build_services(settings: Settings, app: Celery) -> Iterator[Services]:
             directory=sources.directory,
             solver=DeferredSolver(time_limit_seconds=settings.solver_time_limit_seconds),
             publisher=build_publisher(settings, held),
+            events=build_event_publisher(settings, held),
             tokens=tokens,
             clock=SystemClock(),
             rules=_rules(settings),
             schedules=cache(partial(build_schedules, settings)),
         )
-        yield watch_services(services, point)
+        yield watching.watched(watch_services(services, point))
 
 
 def build_publisher(settings: Settings, held: ExitStack) -> OrderSetPublisher:
@@ -71,7 +78,23 @@ def build_publisher(settings: Settings, held: ExitStack) -> OrderSetPublisher:
         client = redis_client(url)
         held.callback(client.close)
         return RedisStreamPublisher(client, settings.order_sets_stream)
-    publisher = KombuQueuePublisher(url.removeprefix("kombu+"), settings.order_sets_stream)
+    url, tls = broker_tls(url.removeprefix("kombu+"))
+    publisher = KombuQueuePublisher(url, settings.order_sets_stream, tls=tls)
+    held.callback(publisher.close)
+    return publisher
+
+
+def build_event_publisher(settings: Settings, held: ExitStack) -> JobEventPublisher:
+    """Job events go to the same broker, on a stream or queue of their own that does not grow for ever."""
+    url = settings.effective_results_url
+    if is_redis(url):
+        client = redis_client(url)
+        held.callback(client.close)
+        return RedisStreamPublisher(
+            client, settings.job_events_stream, schema=JOB_EVENT_SCHEMA, keep=JOB_EVENTS_KEPT
+        )
+    url, tls = broker_tls(url.removeprefix("kombu+"))
+    publisher = KombuQueuePublisher(url, settings.job_events_stream, keep=JOB_EVENTS_KEPT, tls=tls)
     held.callback(publisher.close)
     return publisher
 
@@ -86,8 +109,8 @@ def _correlation_id() -> str | None:
     return structlog.contextvars.get_contextvars().get("correlation_id")
 
 
-def _http_options(settings: Settings) -> HttpOptions:
-    """Every option that has a setting ``upstream_<option>``; the others keep their defaults."""
+def http_options(settings: Settings) -> HttpOptions:
+    """How upstreams are called: every option that has a setting ``upstream_<option>``; the others keep their defaults."""
     given = {
         option.name: getattr(settings, f"upstream_{option.name}", None) for option in fields(HttpOptions)
     }

@@ -74,6 +74,9 @@ _JOB_STORE_WRITES = (
     "reopen_items",
     "reopened_job",
     "reaccept_job",
+    # what happened to jobs is told by the steward, and told again when the queue lost it
+    "mark_told",
+    "tell_again",
 )
 
 STEPS: Mapping[str, Step] = MappingProxyType(
@@ -82,6 +85,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "note_rebalanced": Step("models", "note_rebalanced"),
         "solve": Step(WORK, "__call__"),  # from the fetch to the answer, whoever finds it
         "publish": Step("publisher", "publish"),
+        "tell": Step("events", "publish"),
         "send": Step("tokens", "send"),
         "ack": Step(REQUESTS, "execute"),
     }

@@ -5,6 +5,7 @@ from urllib.parse import unquote, urlsplit
 
 from celery import Celery
 
+from adapters.upstream.options import HttpOptions
 from domain.errors import Unavailable
 
 WORKERS_ANSWER_SECONDS = 2.0
@@ -18,10 +19,11 @@ def look_at_workers(app: Celery) -> str:
     return f"{len(answers)} answer"
 
 
-def look_at_upstream(url: str) -> str:
+def look_at_upstream(url: str, options: HttpOptions | None = None) -> str:
     """Any HTTP answer means somebody is there; what it answers is the business of the calls themselves.
 
     A file must be there and readable. An upstream may be left out where another one's file stands for it.
+    ``options``: whom to trust, and what to show, over TLS.
     """
     if not url:
         return "left out"
@@ -30,7 +32,9 @@ def look_at_upstream(url: str) -> str:
             return url
     import httpx  # noqa: PLC0415 - a command pays for no library it does not use
 
-    status = httpx.get(url, timeout=3).status_code
+    from adapters.upstream.http import tls_context  # noqa: PLC0415 - likewise
+
+    status = httpx.get(url, timeout=3, verify=tls_context(url, options or HttpOptions())).status_code
     return f"{without_secret(url)} answers ({status} at /)"
 
 

@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from queue import Empty, SimpleQueue
-from typing import ParamSpec, TypeVar
+from types import FrameType
+from typing import ParamSpec, TypeAlias, TypeVar
 
 import structlog
 import uvicorn
@@ -22,6 +23,7 @@ from domain.ports import JobStore
 from tasks.scheduler import Scheduler
 from tasks.services import Services
 from tasks.steward import Steward
+from worker.alive import EVERY_SECONDS, LoopsStop, SignOfLife
 
 log = structlog.get_logger(__name__)
 
@@ -32,9 +34,12 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set: a loop ends at its next turn, with nothing half done."""
-    stop = threading.Event()
+def stop_on_signals(life: SignOfLife | None = None) -> threading.Event:
+    """An event that SIGTERM and SIGINT set: a loop ends at its next turn, with nothing half done.
+
+    ``life`` is given whenever the loop asks for it.
+    """
+    stop = threading.Event() if life is None else LoopsStop(life)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
@@ -63,26 +68,41 @@ def prepare_store(jobs: JobStore, stop: threading.Event) -> None:
             return
 
 
+# How a round ended (``ok``, ``store_out``, ``failed``) and how many seconds it took.
+RoundEnded: TypeAlias = Callable[[str, float], None]
+
+
+def _untold(end: str, seconds: float) -> None: ...
+
+
 def run_steward(
-    services: Services, tick_seconds: float, stop: threading.Event, *, grace_seconds: float = 10.0
+    services: Services,
+    tick_seconds: float,
+    stop: threading.Event,
+    *,
+    grace_seconds: float = 10.0,
+    told: RoundEnded = _untold,
 ) -> None:
     """Tick until told to stop. A store that is out makes it wait, longer each time, and nothing ends it.
 
     A job that is being opened when it stops gets ``grace_seconds``: what is then left undone another steward does.
+    ``told`` hears of the end of each round.
     """
     with _Openings(OPENING_THREADS, grace_seconds) as opening:
-        told = _Told(store_out="steward.store_out", failed="steward.tick_failed")
-        _tick_until_stopped(Steward(services, opening).tick, tick_seconds, stop, told)
+        names = _Names(store_out="steward.store_out", failed="steward.tick_failed")
+        _tick_until_stopped(Steward(services, opening).tick, tick_seconds, stop, names, told)
 
 
-def run_scheduler(services: Services, tick_seconds: float, stop: threading.Event) -> None:
+def run_scheduler(
+    services: Services, tick_seconds: float, stop: threading.Event, *, told: RoundEnded = _untold
+) -> None:
     """Likewise, for the runs of schedules."""
-    told = _Told(store_out="scheduler.store_out", failed="scheduler.tick_failed")
-    _tick_until_stopped(Scheduler(services).tick, tick_seconds, stop, told)
+    names = _Names(store_out="scheduler.store_out", failed="scheduler.tick_failed")
+    _tick_until_stopped(Scheduler(services).tick, tick_seconds, stop, names, told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
+class _Names:
     """What a loop's troubles are called in the log."""
 
     store_out: str
@@ -90,24 +110,31 @@ class _Told:
 
 
 def _tick_until_stopped(
-    tick: Callable[[], object], tick_seconds: float, stop: threading.Event, told: _Told
+    tick: Callable[[], object],
+    tick_seconds: float,
+    stop: threading.Event,
+    names: _Names,
+    told: RoundEnded,
 ) -> None:
     wait = tick_seconds
     while not stop.wait(wait):
+        begun, end = time.monotonic(), "failed"
         try:
             tick()
-            wait = tick_seconds
+            wait, end = tick_seconds, "ok"
         except StoreUnavailable as error:
+            end = "store_out"
             wait = min(wait * 2, STORE_OUT_WAIT_MAX_SECONDS)
-            log.warning(told.store_out, error=str(error), again_in_seconds=wait)
+            log.warning(names.store_out, error=str(error), again_in_seconds=wait)
         except Exception:
             # One thing it cannot do must not keep it from everything else, nor end it: nobody else heals.
             wait = min(wait * 2, STORE_OUT_WAIT_MAX_SECONDS)
             log.exception(
-                told.failed,
+                names.failed,
                 again_in_seconds=wait,
                 advice="a bug: report it; what the round still had to do waits for the next one",
             )
+        told(end, time.monotonic() - begun)
 
 
 class _Openings(Executor):
@@ -157,14 +184,27 @@ class _Openings(Executor):
             log.warning("steward.left_undone", threads=left)
 
 
+class _Server(uvicorn.Server):
+    """Says at once that it is leaving; uvicorn tells the application when the last answer is out."""
+
+    def __init__(self, config: uvicorn.Config, leaving: threading.Event) -> None:
+        super().__init__(config)
+        self._leaving = leaving
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._leaving.set()
+        super().handle_exit(sig, frame)
+
+
 def serve(
     app: ASGIApp, settings: Settings, *, host: str, port: int, stop: threading.Event | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT, and answer what came before; on the socket handed down where there is one.
 
-    ``stop`` is what `stop_on_signals` gave while the process was starting.
+    ``stop`` is what `stop_on_signals` gave while the process was starting. A signal sets it while it serves, too: an
+    answer that would last for ever looks at it.
     """
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             host=host,
@@ -172,8 +212,11 @@ def serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            callback_notify=SignOfLife(settings.alive_file).given,
+            timeout_notify=EVERY_SECONDS,
             timeout_graceful_shutdown=ceil(settings.shutdown_grace_seconds),
-        )
+        ),
+        stop or threading.Event(),
     )
 
     def leave(*_: object) -> None:

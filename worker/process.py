@@ -18,6 +18,7 @@ from tasks.services import Services
 from worker.container import build_services
 from worker.crash_points import crash_point, watch_work
 from worker.stopping import InHand
+from worker.watching import UNWATCHED, Watching
 
 log = structlog.get_logger(__name__)
 
@@ -38,11 +39,14 @@ class WorkerProcess:
     Clients are not fork-safe: a child that finds another process's clients opens its own and leaves those alone.
     """
 
-    def __init__(self, settings: Settings, app: Celery, work: Work = answered) -> None:
+    def __init__(
+        self, settings: Settings, app: Celery, work: Work = answered, watching: Watching = UNWATCHED
+    ) -> None:
         """``work``: what is done with a portfolio; another one to measure the way there and back alone."""
         self._settings = settings
         self._app = app
         self._work = watch_work(work, crash_point(settings))
+        self._watching = watching
         self._opened: _Opened | None = None
         self.in_hand = InHand(self.close)
 
@@ -63,11 +67,16 @@ class WorkerProcess:
         if opened is not None and opened.pid == os.getpid():
             opened.bench.close()
             opened.held.close()
+            self._watching.close()
+
+    def begin(self) -> None:
+        """In a process that will work, before its first task, so that this one is followed as well."""
+        self._watching = self._watching.traced(self._settings, "worker")
 
     def _open(self) -> _Opened:
         if self._opened is None or self._opened.pid != os.getpid():
             held = ExitStack()
-            services = held.enter_context(build_services(self._settings, self._app))
+            services = held.enter_context(build_services(self._settings, self._app, self._watching))
             owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
             marks = Marks(services.jobs)
             bench = Bench(

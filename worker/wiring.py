@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from adapters.inbound.cli.wiring import BenchOptions, DemoOptions, Probe, SandboxOptions, UpOptions
 from config.logging import configure_logging
-from config.settings import Settings, UnknownSetting, load_settings
+from config.settings import Settings, WrongSettings, load_settings
 from domain.errors import Invalid
 from domain.ports import Solver
 from tasks.services import Services
@@ -72,9 +72,11 @@ class SettingsWiring:
     # -------------------------------------------------------------------------------------------- doctor
 
     def probes(self) -> Sequence[Probe]:
+        from worker.container import http_options
         from worker.looks import look_at_upstream
 
         settings = self.settings
+        options = http_options(settings)
         upstreams = {
             "pricing": settings.pricing_url,
             "securities": settings.securities_url,
@@ -100,7 +102,7 @@ class SettingsWiring:
             *(
                 Probe(
                     name=name,
-                    look=lambda url=url: look_at_upstream(url),  # type: ignore[misc]
+                    look=lambda url=url: look_at_upstream(url, options),  # type: ignore[misc]
                     remedy=f"set TRIMTAB_{name.upper()}_URL, or start it (`trimtab sandbox` serves all four)",
                 )
                 for name, url in upstreams.items()
@@ -202,7 +204,7 @@ class SettingsWiring:
 def _load(**given: object) -> Settings:
     try:
         return load_settings(**given)
-    except UnknownSetting as error:
+    except WrongSettings as error:
         raise Invalid(str(error)) from None
     except ValidationError as error:
         faults = "; ".join(

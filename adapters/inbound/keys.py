@@ -73,6 +73,11 @@ class ApiKey:
     def expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
 
+    @property
+    def label(self) -> str:
+        """Whose it is, for logs and people: the name and the public id."""
+        return f"{self.name} ({self.key_id})"
+
 
 # ------------------------------------------------------------------------------------------------ looking up
 
@@ -105,6 +110,11 @@ class KeyRing:
         key = self._current().get(key_id)
         right = hmac.compare_digest(_hashed(secret), _NOBODY if key is None else key.sha256)
         return key if key is not None and right and not key.expired(self._clock.now()) else None
+
+    def standing(self, key_id: str) -> ApiKey | None:
+        """The key of this id, unless it is unknown, revoked or expired. For whoever has shown it before."""
+        key = self._current().get(key_id)
+        return key if key is not None and not key.expired(self._clock.now()) else None
 
     def _current(self) -> Mapping[str, ApiKey]:
         seen = _fingerprint(self._path)

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
+import msgspec
 import structlog
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
@@ -30,6 +31,19 @@ DATA = b"data"
 _HELD_AT_MOST = 1000
 
 _AnswerT = TypeVar("_AnswerT")
+
+
+class DeadLetter(msgspec.Struct, kw_only=True):
+    """The fields of an entry of the dead-letter stream, but for ``data``: the bytes as they came.
+
+    Each other field of the entry it tells of stands there as ``original.<name>``.
+    """
+
+    entry_id: Annotated[str, msgspec.Meta(description="Of the entry on the request stream.")]
+    code: Annotated[str, msgspec.Meta(description="A stable word, as in errors over HTTP.")]
+    reason: Annotated[str, msgspec.Meta(description="For people.", max_length=1000)]
+    details: Annotated[str, msgspec.Meta(description="A JSON list of {field, message}, as text.")]
+
 
 # An entry that was trimmed away while it was pending has no fields any more.
 _Entry: TypeAlias = tuple[bytes, Mapping[bytes, bytes] | None]
@@ -241,14 +255,17 @@ class RequestStream:
     def _bury(self, entry: _Entry, code: str, reason: str, details: Iterable[Mapping[str, Any]] = ()) -> None:
         entry_id, fields = entry
         _log.warning("request_refused", entry_id=entry_id.decode(), code=code, reason=reason)
+        letter = DeadLetter(
+            entry_id=entry_id.decode(),
+            code=code,
+            reason=printable(reason, 1000),
+            details=json.dumps(list(details)),
+        )
         self._settle(
             entry_id,
             {
                 **{b"original." + name: value for name, value in (fields or {}).items() if name != DATA},
-                b"entry_id": entry_id,
-                b"code": code,
-                b"reason": printable(reason, 1000),
-                b"details": json.dumps(list(details)),
+                **msgspec.structs.asdict(letter),
                 DATA: (fields or {}).get(DATA, b""),
             },
         )

@@ -1,4 +1,4 @@
-"""Order sets on a Redis stream: plain fields, consumer groups, and each id added once in one atomic step."""
+"""Order sets and job events on Redis streams: plain fields, consumer groups, each id added once in one atomic step."""
 
 import uuid
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from redis.exceptions import NoScriptError, RedisError
 from domain.errors import BrokerUnavailable
 from domain.ports import Publication
 
-# KEYS: the stream, the ids already added for this job. ARGV: job, schema, seconds the ids are kept, then id and data
-# of each entry. One script, so no crash can fall between the look and the add.
+# KEYS: the stream, the ids already added for this job. ARGV: job, schema, seconds the ids are kept, how many entries the
+# stream keeps (0: all), then id and data of each entry. One script, so no crash can fall between the look and the add.
 _ADD_ONCE: Final = """
-for i = 4, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
     if not redis.call('HGET', KEYS[2], ARGV[i]) then
         local entry = redis.call(
             'XADD', KEYS[1], '*', 'id', ARGV[i], 'job', ARGV[1], 'schema', ARGV[2], 'data', ARGV[i + 1])
@@ -25,6 +25,9 @@ for i = 4, #ARGV, 2 do
     end
 end
 redis.call('EXPIRE', KEYS[2], ARGV[3])
+if ARGV[4] ~= '0' then
+    redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[4])
+end
 """
 
 # KEYS: the marker. ARGV: what to write where there is none. A server that lost its data lost the marker too; one
@@ -36,11 +39,13 @@ return redis.call('GET', KEYS[1])
 
 IDS_KEPT_SECONDS: Final = 14 * 24 * 3600
 ORDER_SET_SCHEMA: Final = "trimtab.order-set.v1"
+JOB_EVENT_SCHEMA: Final = "trimtab.job-event.v1"
+JOB_EVENTS_KEPT: Final = 100_000  # nobody has to read them, so they must not fill the broker's memory
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEntry:
-    """One order set as a consumer sees it: where it stands, its id, and its JSON bytes."""
+    """One order set or event as a consumer sees it: where it stands, its id, and its JSON bytes."""
 
     entry_id: str
     order_set_id: str
@@ -48,23 +53,32 @@ class StreamEntry:
 
 
 class RedisStreamPublisher:
-    """The default result queue.
+    """The default result queue, and that of job events.
 
     ``stream`` also names the hash of ids, one a job: ``<stream>:ids:<job>``, and the marker ``<stream>:born``.
+    ``keep``: about how many entries stay when more are added; 0: all of them.
     """
 
-    def __init__(self, client: Redis, stream: str = "trimtab.order-sets") -> None:
+    def __init__(
+        self,
+        client: Redis,
+        stream: str = "trimtab.order-sets",
+        *,
+        schema: str = ORDER_SET_SCHEMA,
+        keep: int = 0,
+    ) -> None:
         self._client = client
         self._stream = stream
+        self._constants = (schema, IDS_KEPT_SECONDS, keep)
         self._add_once = client.register_script(_ADD_ONCE).sha
         self._mark = client.register_script(_MARK)
 
     def publish(self, *publications: Publication) -> None:
         """One round trip for those of one job."""
         for job_id, of_job in groupby(publications, attrgetter("job_id")):
-            entries = [part for each in of_job for part in (each.item_id, each.body)]
+            entries = [part for each in of_job for part in (each.entry_id, each.body)]
             keys = (self._stream, f"{self._stream}:ids:{job_id}")
-            self._add(*keys, job_id, ORDER_SET_SCHEMA, IDS_KEPT_SECONDS, *entries)
+            self._add(*keys, job_id, *self._constants, *entries)
 
     def _add(self, *keys_and_arguments: str | int | bytes) -> None:
         with _translated():

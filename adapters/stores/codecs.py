@@ -15,7 +15,7 @@ import msgspec
 from domain.errors import Invalid
 from domain.ids import JobId, PortfolioId, SecurityId
 from domain.item import Attempt
-from domain.job import Job, JobState, Retry
+from domain.job import EventKind, Job, JobEvent, JobState, Retry
 from domain.model import InvestmentModel
 from domain.policy import Policy
 from domain.ports import Member
@@ -84,6 +84,7 @@ class _JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool
     deadline: datetime | None
     correlation_id: str
+    trace_parent: str = ""
 
 
 SPEC_FIELDS = frozenset(_JobSpec.__struct_fields__)
@@ -111,6 +112,22 @@ def encode_retry(retry: Retry) -> bytes:
 
 def retry_from(stored: bytes | None) -> Retry | None:
     return None if stored is None else msgspec.json.decode(stored, type=Retry)
+
+
+def untold_from(documents: Iterable[Mapping[str, Any]], told: int) -> tuple[JobEvent, ...]:
+    """The events after the first ``told``, as a store keeps them; moments are datetimes or milliseconds."""
+    return tuple(
+        JobEvent(
+            **{
+                **document,
+                "kind": EventKind(document["kind"]),
+                "state": JobState(document["state"]),
+                "at": _moment(document["at"]),
+            }
+        )
+        for document in documents
+        if document["sequence"] > told
+    )
 
 
 # ------------------------------------------------------------------------------------------------ attempts

@@ -10,6 +10,7 @@ from domain.job import JobState
 from domain.ports import ModelQuery
 
 LOST_WORKER = "lost_worker"  # the reason of an item whose lease ran out, and the cause its attempt ended by
+DUE_COUNTED = 10_000  # at most: beyond that it is as bad as it can be, and counting costs
 
 _SORT_FIELDS = ("model_id", "name", "last_rebalance_date")
 _DIRECTIONS: Mapping[str, int] = {"+": 1, "-": -1}

@@ -1,11 +1,13 @@
 """A circuit breaker: after enough failures in a row an upstream is left alone for a while, then tried once."""
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from interlock import CircuitBreaker, CircuitOpenError, Config, State
+from interlock.protocols import CoreEventListener
 
 from adapters.upstream.errors import BreakerOpen, NoFreeConnection, Throttled
+from adapters.upstream.watch import NOBODY_WATCHES, CallWatch
 from domain.errors import UpstreamUnavailable
 
 T = TypeVar("T")
@@ -31,6 +33,16 @@ class _UpstreamOut:
         return isinstance(exception, UpstreamUnavailable) and not isinstance(exception, Throttled)
 
 
+class _Told:
+    """Passes on what the breaker says of itself. Of a listener's methods it calls those that are there."""
+
+    def __init__(self, watch: CallWatch) -> None:
+        self._watch = watch
+
+    def on_state_change(self, *, name: str, old: State, new: State) -> None:  # noqa: ARG002  # interlock's signature
+        self._watch.breaker(name, is_open=new is not State.CLOSED)
+
+
 class ConsecutiveFailuresBreaker:
     """Opens after ``failures`` in a row, stays open for ``open_seconds``, then lets exactly one probe through.
 
@@ -38,7 +50,14 @@ class ConsecutiveFailuresBreaker:
     store. No lock is held around a call. A probe that found no free connection gives no verdict.
     """
 
-    def __init__(self, service: str, *, failures: int, open_seconds: float) -> None:
+    def __init__(
+        self,
+        service: str,
+        *,
+        failures: int,
+        open_seconds: float,
+        watch: CallWatch = NOBODY_WATCHES,
+    ) -> None:
         self._service = service
         self._breaker = CircuitBreaker(
             name=service,
@@ -55,6 +74,7 @@ class ConsecutiveFailuresBreaker:
             ),
             classifier=_UpstreamOut(),
             unreachable_exceptions=(NoFreeConnection,),
+            listener=None if watch is NOBODY_WATCHES else cast(CoreEventListener, _Told(watch)),
         )
 
     def call(self, operation: Callable[[], T], /) -> T:

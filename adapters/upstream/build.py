@@ -15,6 +15,7 @@ from adapters.upstream.http import Correlation, HttpService
 from adapters.upstream.options import HttpOptions
 from adapters.upstream.pricing import PricingClient
 from adapters.upstream.securities import SecuritiesClient
+from adapters.upstream.watch import NOBODY_WATCHES, CallWatch
 from domain.errors import Invalid
 from domain.ports import PortfolioAccounting, PortfolioDirectory, PriceSource, SecurityMaster
 
@@ -54,6 +55,7 @@ def sources_from_urls(
     directory: str | None = None,
     options: HttpOptions | None = None,
     correlation: Correlation | None = None,
+    watch: CallWatch = NOBODY_WATCHES,
 ) -> Sources:
     """Open a client for each URL. Call it once per process, after any fork; nothing is fetched yet.
 
@@ -64,6 +66,7 @@ def sources_from_urls(
         directory: the portfolio service, or a file of names. May be left out when ``accounting`` is a file.
         options: how services are called.
         correlation: asked once per HTTP request for the correlation id to pass on.
+        watch: is told how each call ends and what each breaker does.
 
     Raises:
         Invalid: a URL that is neither, or one that is missing; it is named.
@@ -74,7 +77,9 @@ def sources_from_urls(
         path = _file_path(name, url)
         if path is not None:
             return path
-        services.append(HttpService(name, url, options or HttpOptions(), correlation=correlation))
+        services.append(
+            HttpService(name, url, options or HttpOptions(), correlation=correlation, watch=watch)
+        )
         return services[-1]
 
     master = _securities(origin("securities", securities)) if securities else None

@@ -4,6 +4,7 @@ Callers outside know `UpstreamUnavailable` and `UpstreamFault` only; each of the
 
     UpstreamUnavailable      connection errors, time-outs: retried, and counted by the breaker
     ├── ServerError          a 5xx: likewise
+    ├── TimedOut             it took too long to connect, to answer, or to come to an end: likewise
     ├── NoFreeConnection     our own pool was full: retried, but says nothing about the upstream
     ├── Throttled            429: never retried here (it is a 4xx), but the work comes back later
     └── BreakerOpen          not even tried
@@ -21,6 +22,10 @@ class ServerError(UpstreamUnavailable):
     def __init__(self, service: str, cause: str, status: int) -> None:
         super().__init__(service, cause)
         self.status = status
+
+
+class TimedOut(UpstreamUnavailable):
+    pass
 
 
 class NoFreeConnection(UpstreamUnavailable):

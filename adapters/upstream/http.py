@@ -27,8 +27,10 @@ from adapters.upstream.errors import (
     ServerError,
     StatusFault,
     Throttled,
+    TimedOut,
 )
 from adapters.upstream.options import HttpOptions
+from adapters.upstream.watch import ANSWERED, NOBODY_WATCHES, CallWatch, end_of
 from domain.errors import UpstreamFault, UpstreamUnavailable
 
 T = TypeVar("T")
@@ -42,9 +44,9 @@ _HEADER_SAFE = "!#$&'()*+,/:;=?@[]|"
 # What each httpx error means. The most specific entry wins, so a leaf stands for itself and the roots catch
 # what a later httpx may add (a test fails until it has an entry of its own).
 TRANSLATION: Mapping[type[Exception], type[UpstreamUnavailable] | type[UpstreamFault]] = {
-    httpx.ConnectTimeout: UpstreamUnavailable,
-    httpx.ReadTimeout: UpstreamUnavailable,
-    httpx.WriteTimeout: UpstreamUnavailable,
+    httpx.ConnectTimeout: TimedOut,
+    httpx.ReadTimeout: TimedOut,
+    httpx.WriteTimeout: TimedOut,
     httpx.PoolTimeout: NoFreeConnection,
     httpx.ConnectError: UpstreamUnavailable,
     httpx.ReadError: UpstreamUnavailable,
@@ -107,6 +109,7 @@ class HttpService:
         correlation: asked once per request for the correlation id to pass on; None or "" sends no header.
         transport: stands in for the network (tests).
         breaker: stands in for the service's own breaker.
+        watch: is told how each call ends and what the breaker does.
     """
 
     def __init__(
@@ -118,12 +121,14 @@ class HttpService:
         correlation: Correlation | None = None,
         transport: httpx.BaseTransport | None = None,
         breaker: Breaker | None = None,
+        watch: CallWatch = NOBODY_WATCHES,
     ) -> None:
         self.name = name
         self._options = options
         self._correlation = correlation
+        self._watch = watch
         self._breaker: Breaker = breaker or ConsecutiveFailuresBreaker(
-            name, failures=options.breaker_failures, open_seconds=options.breaker_open
+            name, failures=options.breaker_failures, open_seconds=options.breaker_open, watch=watch
         )
         with translated(name, "/"):
             base = httpx.URL(base_url)
@@ -133,7 +138,7 @@ class HttpService:
             self._headers = httpx.Headers(_headers(base, options))
             self._timeouts = _timeouts(options)
             if base.scheme not in {"http", "https"} or not base.host:
-                raise httpx.UnsupportedProtocol(f"{base_url!r}: give http://host or https://host")
+                raise httpx.UnsupportedProtocol(f"{base.scheme!r}: give http://host or https://host")
             self._transport = transport or _open_transport(base_url, options)
 
     def get_json(self, path: str, decode: Decode[T], params: Params | None = None) -> T:
@@ -170,7 +175,26 @@ class HttpService:
 
     def fetch(self, path: str, decode: Decode[T], params: Params | None = None) -> T:
         """One GET: no retry, no breaker. For use inside `run`; raises as `get_json` does."""
-        deadline = monotonic() + self._options.answer_total
+        begun = monotonic()
+        try:
+            answer = self._fetched(path, decode, params, begun + self._options.answer_total)
+        except (UpstreamUnavailable, UpstreamFault) as error:
+            self._watch.called(self.name, end_of(error), monotonic() - begun)
+            raise
+        self._watch.called(self.name, ANSWERED, monotonic() - begun)
+        return answer
+
+    def is_open(self) -> bool:
+        """Whether the breaker keeps calls from this service at the moment."""
+        return self._breaker.is_open()
+
+    def close(self) -> None:
+        """Close every connection. Harmless when repeated."""
+        self._transport.close()
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _fetched(self, path: str, decode: Decode[T], params: Params | None, deadline: float) -> T:
         with translated(self.name, path):
             response = self._send(path, params)
             try:
@@ -184,16 +208,6 @@ class HttpService:
             raise UpstreamFault(
                 self.name, f"{_told(response, path)}, not the JSON that is wanted ({exc}){_excerpt(body)}"
             ) from exc
-
-    def is_open(self) -> bool:
-        """Whether the breaker keeps calls from this service at the moment."""
-        return self._breaker.is_open()
-
-    def close(self) -> None:
-        """Close every connection. Harmless when repeated."""
-        self._transport.close()
-
-    # ---------------------------------------------------------------------------------------------
 
     def _send(self, path: str, params: Params | None) -> httpx.Response:
         request = httpx.Request(
@@ -233,7 +247,7 @@ class HttpService:
                     self.name, f"{_told(response, path)} with more than {self._options.max_bytes} bytes"
                 )
             if monotonic() > deadline:
-                raise UpstreamUnavailable(
+                raise TimedOut(
                     self.name,
                     f"{_told(response, path)}, but not complete after {self._options.answer_total:g} s",
                 )
@@ -288,7 +302,7 @@ def _retries(options: HttpOptions, seconds: float) -> stamina.RetryingCaller:
 
 def _open_transport(base_url: str, options: HttpOptions) -> httpx.HTTPTransport:
     return httpx.HTTPTransport(
-        verify=_tls(base_url, options),
+        verify=tls_context(base_url, options),
         limits=httpx.Limits(
             max_connections=options.pool_size,
             max_keepalive_connections=options.pool_size,
@@ -322,13 +336,18 @@ def _timeouts(options: HttpOptions) -> Mapping[str, float]:
     }
 
 
-def _tls(base_url: str, options: HttpOptions) -> ssl.SSLContext:
+def tls_context(base_url: str, options: HttpOptions) -> ssl.SSLContext:
+    """Whom a service at this URL must be vouched for by, and what is shown to it."""
     if not base_url.startswith("https:"):
         # Never used; this one is made at once (loading the authorities takes 20 ms) and trusts nobody.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if options.verify_tls and options.ca_file is not None:
-        return ssl.create_default_context(cafile=options.ca_file)
-    return httpx.create_ssl_context(verify=options.verify_tls, trust_env=False)
+        context = ssl.create_default_context(cafile=options.ca_file)
+    else:
+        context = httpx.create_ssl_context(verify=options.verify_tls, trust_env=False)
+    if options.cert_file is not None:
+        context.load_cert_chain(options.cert_file, options.key_file)
+    return context
 
 
 def _told(response: httpx.Response, path: str) -> str:

@@ -13,7 +13,8 @@ class HttpOptions:
     ``answer_total`` bounds one try as a whole: the ``read`` time-out starts anew with every byte that drips in.
     ``max_bytes`` bounds an answer's body. ``keepalive`` must be shorter than the upstream's own (uvicorn: 5 s),
     or requests race with connections being closed. ``bulk_age`` lets portfolios come from pages of all balances that
-    are no older than this (0: each is asked for by itself). ``ca_file`` replaces the usual certificate authorities.
+    are no older than this (0: each is asked for by itself). ``ca_file`` replaces the usual certificate authorities,
+    ``cert_file`` is shown to services that ask who calls, with its key in ``key_file`` where it stands apart.
     """
 
     connect: float = 2.0
@@ -33,5 +34,7 @@ class HttpOptions:
     max_bytes: int = 64 * 1024 * 1024
     verify_tls: bool = True
     ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
     correlation_header: str = "X-Correlation-ID"
     user_agent: str = "trimtab"

@@ -109,7 +109,7 @@ def test_a_job_ends_as_on_a_calm_day_however_often_connections_break(worlds: Wor
     assert (done.state, dict(done.counts)) == (JobState.DONE, {"traded": PORTFOLIOS})
     assert world.publisher.entries == calm.publisher.entries
     assert world.publisher.entries == {item.item_id: item.order_set for item in world.items(job.job_id)}
-    assert all(repeat.body == world.publisher.entries[repeat.item_id] for repeat in world.publisher.repeats)
+    assert all(repeat.body == world.publisher.entries[repeat.entry_id] for repeat in world.publisher.repeats)
     assert sum(worlds.connections[0].broken.values()) >= PORTFOLIOS // 2
     assert all(item.attempts[-1].cause == "traded" for item in world.items(job.job_id))
 

@@ -91,6 +91,11 @@ def _woken(store: Store) -> Write:
     return lambda broken: broken.wake_items()
 
 
+def _told_once(store: Store) -> Write:
+    store.mark_told(store.insert_job(job()).job_id, 1)
+    return lambda broken: broken.tell_again(JOB_ID)
+
+
 INPUTS = Inputs(job_id=JOB_ID, snapshot=b"{}", sha256="a" * 64)
 
 # How each write is made, on what: the write itself is then broken, repeated, and compared with one that was not.
@@ -133,6 +138,8 @@ WRITE: Mapping[str, Arrange] = {
     "wake_items": _woken,
     "due_again": _due,
     "sweep_items": _swept,
+    "mark_told": _fresh(lambda broken, stored: broken.mark_told(stored.job_id, 1)),
+    "tell_again": _told_once,
     "swap_note": lambda _: lambda broken: broken.swap_note("queue", None, "a"),
 }
 
@@ -145,6 +152,7 @@ def picture(store: Store) -> dict[str, Any]:
         "inputs": store.get_inputs(JOB_ID),
         "members": list(store.members("m" * 64, 0, 10)),
         "note": store.get_note("queue"),
+        "untold": [[event.sequence for event in untold.events] for untold in store.untold()],
     }
 
 

@@ -261,28 +261,6 @@ def test_a_request_for_an_unknown_model_is_refused_in_one_line(tmp_path: Path) -
     assert "Traceback" not in done.stderr
 
 
-def test_flower_shows_its_page(up: Path) -> None:
-    port = free_port()
-    with subprocess.Popen(
-        [*TRIMTAB, "flower", "--port", str(port)],
-        env=environment({"state_dir": str(up)}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as flower:
-
-        def page() -> int:
-            try:
-                return httpx.get(f"http://127.0.0.1:{port}/", follow_redirects=True, timeout=5).status_code
-            except httpx.HTTPError:
-                return 0
-
-        try:
-            assert eventually(page, lambda status: status == 200, seconds=60) == 200
-        finally:
-            flower.terminate()
-            flower.wait(30)
-
-
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

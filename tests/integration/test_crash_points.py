@@ -35,7 +35,7 @@ def _both_sides(*steps: str) -> tuple[str, ...]:
 CHAINS = {
     "opening": _both_sides(
         *("prepare", "put_members", "insert_job", "ack", "swap_note", "freeze_inputs", "insert_items"),
-        *("start_job", "send", "set_parallelism"),
+        *("start_job", "send", "tell", "mark_told", "set_parallelism"),
     ),
     "cancel, healing": _both_sides("stop_job", "sweep_items", "expire_items", "wake_items", "note_healing"),
     "outage": (
@@ -47,7 +47,15 @@ CHAINS = {
         *_both_sides("claim", "solve", "finish_and_claim", "finish", "publish", "mark_sent"),
     ),
     "failure, lost queue, retry": _both_sides(
-        *("fail_attempt", "note_rebalanced", "close_job", "retry_job", "due_again", "reopen_items"),
+        *(
+            "fail_attempt",
+            "note_rebalanced",
+            "close_job",
+            "retry_job",
+            "tell_again",
+            "due_again",
+            "reopen_items",
+        ),
         *("reopened_job", "reaccept_job"),
     ),
 }
@@ -122,8 +130,21 @@ def promises_held(order: Order) -> None:
         entries = [(entry.order_set_id, entry.body) for entry in RedisStreamReader(client).entries()]
         assert client.xpending("trimtab.requests", "trimtab")["pending"] == 0
         due = [set_ for key in ENDS for set_ in _order_sets(store, key)]
+        told_to_the_end(client)
     assert len(dict(entries)) == len(entries), "an id stands on the queue twice"
     assert sorted(entries) == sorted(due)
+
+
+def told_to_the_end(client: Redis) -> None:
+    """Each event of each job stands on its stream once, in order, the last one with the job's end."""
+    entries = RedisStreamReader(client, crash_driver.EVENTS).entries()
+    events = [json.loads(entry.body) for entry in entries]
+    for key, end in ENDS.items():
+        of_job = [event for event in events if event["key"] == key]
+        assert [event["sequence"] for event in of_job] == list(range(1, len(of_job) + 1))
+        assert [of_job[0]["event"], of_job[-1]["event"]] == ["accepted", "finished"]
+        assert of_job[-1]["state"] == end
+        assert sum(of_job[-1]["counts"].values()) == len(MEMBERS[key])
 
 
 def _order_sets(store: Store, key: str) -> list[tuple[str, bytes]]:

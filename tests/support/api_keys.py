@@ -21,6 +21,9 @@ class StaticKeys:
     def find(self, text: str) -> ApiKey | None:
         return self.by_text.get(text)
 
+    def standing(self, key_id: str) -> ApiKey | None:
+        return next((key for key in self.by_text.values() if key.key_id == key_id), None)
+
 
 def api_key(roles: Iterable[Role], *, key_id: str = "0123456789ab") -> ApiKey:
     return ApiKey(

@@ -26,7 +26,7 @@ import structlog
 from redis import Redis
 
 from adapters.inbound.request_stream import RequestStream, RequestStreamOptions
-from adapters.results.redis_stream import RedisStreamPublisher
+from adapters.results.redis_stream import JOB_EVENT_SCHEMA, JOB_EVENTS_KEPT, RedisStreamPublisher
 from adapters.stores.open import open_store
 from adapters.system_clock import SystemClock
 from domain.errors import Invalid, NotFound, UpstreamFault, UpstreamUnavailable
@@ -59,6 +59,7 @@ PARALLELISM: Final = 2
 SEATS: Final = {LIFE: PARALLELISM + 1, CANCELLED: PARALLELISM, LATE: PARALLELISM}  # one was given more
 SECONDS: Final = 20.0
 STREAM: Final = "trimtab.order-sets"
+EVENTS: Final = "trimtab.job-events"
 
 OUT_AT_FIRST, BROKEN_UNTIL_RETRIED, ALWAYS_OUT = map(builders.portfolio_id, (2, 3, PORTFOLIOS))
 ASKED_IN_VAIN: Final = SEATS[LIFE] + 1  # by every token there is, and by a probe
@@ -189,6 +190,7 @@ class Life:
             directory=upstreams,
             solver=LeastSolver(),
             publisher=RedisStreamPublisher(client, STREAM),
+            events=RedisStreamPublisher(client, EVENTS, schema=JOB_EVENT_SCHEMA, keep=JOB_EVENTS_KEPT),
             tokens=self._tokens,
             clock=SystemClock(),
             rules=_rules(order),
@@ -237,11 +239,12 @@ class Life:
         return True
 
     def _over(self) -> bool:
-        """All jobs are, nothing is left to publish, and the result queue is the one the stewards know."""
+        """All jobs are, nothing is left to publish or to tell, and the result queue is the one the stewards know."""
         jobs = self.services.jobs
         return (
             all(self._known(key) and self.job(key).state is end for key, end in ENDS.items())
             and not jobs.due_items(-1)
+            and not jobs.untold()
             and jobs.get_note(QUEUE_NOTE) == self.services.publisher.identity()
         )
 
@@ -287,8 +290,8 @@ class Life:
     def _lose_the_result_queue(self) -> None:
         """Once in all processes, when there is something to lose: as a server does that comes back empty."""
         if self.job(LIFE).state is JobState.DONE_WITH_ERRORS and self._client.set("lost once", 1, nx=True):
-            ids = [f"{STREAM}:ids:{job_id_for(key)}" for key in ENDS]
-            self._client.delete(STREAM, f"{STREAM}:born", *ids)
+            ids = [f"{stream}:ids:{job_id_for(key)}" for key in ENDS for stream in (STREAM, EVENTS)]
+            self._client.delete(STREAM, EVENTS, f"{STREAM}:born", *ids)
 
     def _retry(self) -> None:
         """First the one; the late one when that is done, so that the steps of both stand in one order."""

@@ -131,6 +131,7 @@ class FrontDesk:
             directory=NoNames(),
             solver=nowhere,
             publisher=broker,
+            events=broker,
             tokens=broker,
             clock=FixedClock(),
             rules=rules or Rules(),

@@ -42,6 +42,8 @@ WRITES = frozenset(
         "due_again",
         "sweep_items",
         "swap_note",
+        "mark_told",
+        "tell_again",
     }
 )
 READS = frozenset(
@@ -60,8 +62,11 @@ READS = frozenset(
         "get_item",
         "list_items",
         "count_items",
+        "count_causes",
+        "survey",
         "get_note",
         "open_work",
+        "untold",
     }
 )
 

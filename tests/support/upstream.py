@@ -10,6 +10,7 @@ import httpx
 from adapters.upstream.breaker import Breaker
 from adapters.upstream.http import Correlation, HttpService
 from adapters.upstream.options import HttpOptions
+from adapters.upstream.watch import NOBODY_WATCHES, CallWatch
 
 QUICK = HttpOptions(
     connect=2.0, read=2.0, write=2.0, pool=2.0, retry_wait=0.001, retry_jitter=0.0, breaker_failures=1000
@@ -65,6 +66,7 @@ class Upstream:
         name: str = "accounting",
         breaker: Breaker | None = None,
         correlation: Correlation | None = None,
+        watch: CallWatch = NOBODY_WATCHES,
     ) -> HttpService:
         return HttpService(
             name,
@@ -73,6 +75,7 @@ class Upstream:
             transport=httpx.MockTransport(self),
             breaker=breaker,
             correlation=correlation,
+            watch=watch,
         )
 
 

@@ -16,13 +16,14 @@ from domain.ids import JobId, ModelId, PortfolioId, SecurityId
 from domain.job import Job
 from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
-from domain.ports import JobStore, Publication, Token
+from domain.ports import JobStore, Meter, Publication, Token, Tracing
 from domain.problem import Problem, SolverAnswer
 from tasks.bench import Bench, FrozenJobs, Marks, Outgoing
 from tasks.run_token import run_token
 from tasks.services import Rules, Services
 from tasks.steward import Steward
 from tasks.submit_job import SubmitJob, submit_job
+from tasks.unwatched import NO_METER, NO_TRACING
 from tests.support import builders
 from tests.support.problems import NoPrograms
 
@@ -97,9 +98,9 @@ class FakePublisher:
         if self.out:
             raise BrokerUnavailable("result queue", "connection refused")
         for publication in publications:
-            if publication.item_id in self.entries:
+            if publication.entry_id in self.entries:
                 self.repeats.append(publication)
-            self.entries.setdefault(publication.item_id, publication.body)
+            self.entries.setdefault(publication.entry_id, publication.body)
 
     def identity(self) -> str | None:
         if self.out:
@@ -157,6 +158,7 @@ class World:
     services: Services
     upstreams: FakeUpstreams
     publisher: FakePublisher
+    events: FakePublisher
     tokens: FakeTokens
     clock: FakeClock
     steward: Steward
@@ -170,12 +172,15 @@ class World:
         *,
         store_url: str | None = None,
         connect: Callable[[Store], JobStore] = lambda store: store,
+        meter: Meter = NO_METER,
+        tracing: Tracing = NO_TRACING,
     ) -> "World":
         """``connect``: what workers and the steward have of the store; the world itself looks at it directly."""
         store = open_store(store_url or f"sqlite:///{folder / 'world.db'}", synchronous="off")
         store.prepare()
         jobs = connect(store)
         upstreams, publisher, tokens, clock = FakeUpstreams(), FakePublisher(), FakeTokens(), FakeClock()
+        events = FakePublisher()
         services = Services(
             models=store,
             jobs=jobs,
@@ -185,14 +190,18 @@ class World:
             directory=upstreams,
             solver=NoSolver(),
             publisher=publisher,
+            events=events,
             tokens=tokens,
             clock=clock,
             rules=rules,
+            meter=meter,
+            tracing=tracing,
         )
         marks = Marks(jobs, every_seconds=60)
         outgoing = Outgoing(publisher, marks, every_seconds=60)
         bench = Bench(owner="worker-1", frozen=FrozenJobs(jobs), marks=marks, outgoing=outgoing)
-        return cls(store, services, upstreams, publisher, tokens, clock, Steward(services, AtOnce()), bench)
+        steward = Steward(services, AtOnce())
+        return cls(store, services, upstreams, publisher, events, tokens, clock, steward, bench)
 
     # -- arranging
 

@@ -29,6 +29,7 @@ READS = {
     "get_job",
     "list_jobs",
     "open_work",
+    "survey",
     "get_note",
     "get_inputs",
     "due_items",
@@ -39,6 +40,7 @@ READS = {
     "get_item",
     "list_items",
     "count_items",
+    "untold",
 }
 
 

@@ -130,10 +130,10 @@ def test_imports_are_checked_to_go_one_way() -> None:
     assert "lint-imports" in text("Makefile")
 
 
-def test_the_build_machine_runs_lint_types_and_tests() -> None:
+def test_the_build_machine_runs_lint_types_docs_and_tests() -> None:
     asked = re.findall(r"^make (\w+)$", text(".ci/run"), re.MULTILINE)
 
-    assert asked == ["lint", "types", "test"]
+    assert asked == ["lint", "types", "docs", "test"]
     assert set(asked) <= make_targets()
 
 
@@ -196,7 +196,10 @@ def test_the_pages_name_only_source_files_that_are_there() -> None:
         name for page in PAGES for name in re.findall(r"`([a-z][\w/]*\.(?:py|yml|toml))`", page.read_text())
     }
     sources = [path for layer in (*PACKAGES, "tests") for path in (ROOT / layer).rglob("*.py")]
-    there = {path.relative_to(ROOT).as_posix() for path in (*sources, *ROOT.glob("*.*"))}
+    there = {
+        path.relative_to(ROOT).as_posix()
+        for path in (*sources, *ROOT.glob("*.*"), *(ROOT / "deploy").rglob("*.yml"))
+    }
 
     assert named
     assert [

@@ -21,6 +21,7 @@ TABLE: Mapping[str, Role | None] = {
     "GET /health/live": None,
     "GET /health/ready": None,
     "GET /health": Role.READ,
+    "GET /metrics": Role.READ,
     "POST /api/v1/jobs": Role.SUBMIT,
     "GET /api/v1/jobs": Role.READ,
     "GET /api/v1/jobs/{job_id}": Role.READ,

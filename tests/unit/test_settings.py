@@ -121,7 +121,8 @@ def test_a_child_gets_settings_by_name_and_one_thread_for_its_arithmetic() -> No
         ("redis://mq/0", {"ack_emulation": False}),
         ("redis+socket:///tmp/mq.sock", {"ack_emulation": False}),
         ("memory://", {"polling_interval": 0.01}),
-        ("amqp://rabbit//", {}),
+        ("amqp://rabbit//", {"write_timeout": 10}),
+        ("sqs://", {}),
     ],
 )
 def test_the_broker_gets_the_options_of_its_kind(url: str, options: dict[str, object]) -> None:

@@ -21,7 +21,7 @@ from adapters.upstream.errors import (
     StatusFault,
     Throttled,
 )
-from adapters.upstream.http import TRANSLATION, HttpService, _tls, segment, translated
+from adapters.upstream.http import TRANSLATION, HttpService, segment, tls_context, translated
 from adapters.upstream.options import HttpOptions
 from domain.errors import UpstreamFault, UpstreamUnavailable
 from tests.support.upstream import QUICK, Upstream, decode, ok, raw
@@ -355,10 +355,10 @@ def test_a_url_httpx_cannot_use_is_a_fault_at_the_start() -> None:
 def test_a_certificate_authority_file_is_used_for_https_only() -> None:
     options = replace(QUICK, ca_file=Path(certifi.where()))
 
-    assert _tls("https://host", options).cert_store_stats()["x509_ca"] > 0
-    assert _tls("https://host", QUICK).verify_mode is ssl.CERT_REQUIRED
-    assert _tls("https://host", replace(QUICK, verify_tls=False)).verify_mode is ssl.CERT_NONE
-    assert _tls("http://host", options).cert_store_stats()["x509_ca"] == 0
+    assert tls_context("https://host", options).cert_store_stats()["x509_ca"] > 0
+    assert tls_context("https://host", QUICK).verify_mode is ssl.CERT_REQUIRED
+    assert tls_context("https://host", replace(QUICK, verify_tls=False)).verify_mode is ssl.CERT_NONE
+    assert tls_context("http://host", options).cert_store_stats()["x509_ca"] == 0
 
 
 # ------------------------------------------------------------------------------------------------ the circuit breaker

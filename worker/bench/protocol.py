@@ -405,7 +405,7 @@ def _trips_of(kind: StoreKind, share: int) -> int:
     return trips
 
 
-_UNASKED: Final = ("prices", "securities", "accounting", "directory", "solver")
+_UNASKED: Final = ("prices", "securities", "accounting", "directory", "solver", "events")
 
 
 class _Counted:

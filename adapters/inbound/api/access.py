@@ -1,6 +1,6 @@
 """Who may call what. Every route names the role it needs; a route that names none keeps the application from starting."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Protocol
 
@@ -20,6 +20,7 @@ from domain.errors import Busy, Invalid
 OPEN_TO_ALL = frozenset({"/health/live", "/health/ready"})
 
 RATE_LIMITED = "rate_limited"
+ANYBODY = "anybody (no keys)"  # who calls where nobody has to say who they are
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="trimtab"'}
 _bearer = HTTPBearer(
@@ -34,6 +35,9 @@ _log = structlog.get_logger(__name__)
 class Keys(Protocol):
     def find(self, text: str) -> ApiKey | None:
         """The key that this text is; None: nobody's."""
+
+    def standing(self, key_id: str) -> ApiKey | None:
+        """The key of this public id, of whoever showed it before; None: unknown, revoked or expired by now."""
 
 
 class Access:
@@ -53,11 +57,13 @@ class Access:
         needed: SecurityScopes,
         given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     ) -> None:
+        request.state.who = ANYBODY
         roles = [Role(scope) for scope in needed.scopes]
         if self._keys is not None:
             key = self._known(self._keys, given)
             structlog.contextvars.bind_contextvars(api_key=key.key_id)
-            await self._within_rate(key)
+            request.state.who = key.label
+            await self.within_rate(key)
             for role in roles:
                 if not key.may(role):
                     raise HTTPException(
@@ -77,7 +83,8 @@ class Access:
             raise HTTPException(HTTPStatus.UNAUTHORIZED, "this API key is not valid", _CHALLENGE)
         return key
 
-    async def _within_rate(self, key: ApiKey) -> None:
+    async def within_rate(self, key: ApiKey) -> None:
+        """Count one call of this key. Raises Busy: it calls too often."""
         if self._limiter is None:
             return
         wait = await run_in_threadpool(self._limiter.wait, key.key_id)
@@ -107,12 +114,12 @@ def role_of(route: APIRoute) -> Role | None:
     return Role(scopes[0]) if scopes else None
 
 
-def require_roles(routes: Iterable[BaseRoute]) -> None:
+def require_roles(routes: Iterable[BaseRoute], open_to_all: Collection[str] = OPEN_TO_ALL) -> None:
     """Raises RuntimeError: a route says neither which role it needs nor that it is open to all."""
     naked = [
         route.path
         for route in routes
-        if isinstance(route, APIRoute) and role_of(route) is None and route.path not in OPEN_TO_ALL
+        if isinstance(route, APIRoute) and role_of(route) is None and route.path not in open_to_all
     ]
     if naked:
         raise RuntimeError(f"who may call these? {', '.join(naked)}")

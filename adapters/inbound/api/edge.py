@@ -29,16 +29,27 @@ class LastResort(Protocol):
         """The answer to an error nobody foresaw."""
 
 
+def nobody_traces(correlation_id: str) -> None: ...
+
+
 class Edge:
     """Plain ASGI: a middleware that wraps the answer in a task of its own would cost every request.
 
     A correlation id that could not stand in a log line as it is gets replaced, not refused: it is a courtesy.
     """
 
-    def __init__(self, app: ASGIApp, *, new_id: Callable[[], str], last_resort: LastResort) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        new_id: Callable[[], str],
+        last_resort: LastResort,
+        trace: Callable[[str], None] = nobody_traces,
+    ) -> None:
         self._app = app
         self._new_id = new_id
         self._last_resort = last_resort
+        self._trace = trace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,6 +58,7 @@ class Edge:
         given = Headers(scope=scope).get(CORRELATION_HEADER, "")
         correlation_id = given if is_correlation_id(given) else self._new_id()
         scope.setdefault("state", {})["correlation_id"] = correlation_id
+        self._trace(correlation_id)
         started = False
 
         async def send_with_headers(message: Message) -> None:

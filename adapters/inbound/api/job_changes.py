@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 
 from adapters.inbound.answers import JobAnswer, RepublishAnswer, describe_job
 from adapters.inbound.api.access import Access
@@ -14,10 +14,12 @@ from adapters.inbound.api.options import ApiOptions
 from adapters.inbound.keys import Role
 from adapters.inbound.payloads import ParallelismRequest, RetryRequest, parse_parallelism, parse_retry
 from domain.ids import JobId
+from tasks.audit import note_action
 from tasks.change_parallelism import change_parallelism
 from tasks.republish import republish_job
 from tasks.retry_job import retry_job
 from tasks.services import Services
+from tasks.watch_jobs import described
 
 _LOOK = responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 _CHANGE = responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, *BODY_ERRORS)
@@ -38,9 +40,11 @@ def job_changes_router(services: Services, options: ApiOptions, access: Access) 
         openapi_extra=request_body(RetryRequest.__name__),
         summary="Bring failed portfolios of a job that is over back, under the same ids",
     )
-    def post_retry(job_id: _JobPath, body: Annotated[bytes, read_body]) -> JobAnswer:
+    def post_retry(request: Request, job_id: _JobPath, body: Annotated[bytes, read_body]) -> JobAnswer:
         command = parse_retry(body, JobId(job_id), max_bytes=options.max_body_size)
-        return describe_job(retry_job(command, services), services)
+        job = retry_job(command, services)
+        note_action(job.job_id, described(command.retry), request.state.who, services)
+        return describe_job(job, services)
 
     @router.post(
         "/{job_id}/parallelism",
@@ -49,9 +53,11 @@ def job_changes_router(services: Services, options: ApiOptions, access: Access) 
         openapi_extra=request_body(ParallelismRequest.__name__),
         summary="Give an open job more or fewer seats",
     )
-    def post_parallelism(job_id: _JobPath, body: Annotated[bytes, read_body]) -> JobAnswer:
+    def post_parallelism(request: Request, job_id: _JobPath, body: Annotated[bytes, read_body]) -> JobAnswer:
         parallelism = parse_parallelism(body, max_bytes=options.max_body_size)
-        return describe_job(change_parallelism(JobId(job_id), parallelism, services), services)
+        job = change_parallelism(JobId(job_id), parallelism, services)
+        note_action(job.job_id, f"parallelism {parallelism}", request.state.who, services)
+        return describe_job(job, services)
 
     @router.post(
         "/{job_id}/republish",
@@ -60,7 +66,9 @@ def job_changes_router(services: Services, options: ApiOptions, access: Access) 
         dependencies=access.needs(Role.OPERATE),
         summary="Publish the stored order sets of a job again, those the result queue does not have",
     )
-    def post_republish(job_id: _JobPath) -> RepublishAnswer:
-        return RepublishAnswer(order_sets=republish_job(JobId(job_id), services))
+    def post_republish(request: Request, job_id: _JobPath) -> RepublishAnswer:
+        order_sets = republish_job(JobId(job_id), services)
+        note_action(JobId(job_id), f"republish {order_sets} order sets", request.state.who, services)
+        return RepublishAnswer(order_sets=order_sets)
 
     return router

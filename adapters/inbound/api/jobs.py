@@ -24,6 +24,7 @@ from adapters.inbound.payloads import RebalanceRequest, parse_request
 from domain.ids import JobId, ModelId, PortfolioId, item_id
 from domain.item import ItemState
 from domain.job import JobState
+from tasks.audit import note_action
 from tasks.cancel_job import cancel_job
 from tasks.services import Services
 from tasks.submit_job import submit_job
@@ -137,8 +138,11 @@ def jobs_router(services: Services, options: ApiOptions, access: Access) -> APIR
         dependencies=access.needs(Role.OPERATE),
         summary="Stop a job; harmless when it is over already",
     )
-    def post_cancel(job_id: _JobPath) -> JobAnswer:
-        return describe_job(cancel_job(JobId(job_id), services), services)
+    def post_cancel(request: Request, job_id: _JobPath) -> JobAnswer:
+        job = cancel_job(JobId(job_id), services)
+        if not job.state.closed:
+            note_action(job.job_id, "cancel", request.state.who, services)
+        return describe_job(job, services)
 
     return router
 

@@ -1,11 +1,16 @@
 """What the wiring decides about the HTTP door."""
 
+import secrets
 import uuid
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 
 from adapters.inbound.api.access import Keys
+from adapters.inbound.api.edge import nobody_traces
 from adapters.inbound.api.rate import Limiter
+from adapters.inbound.api.watched import RequestWatch
 
 MEBIBYTE = 1024 * 1024
 
@@ -26,6 +31,10 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
+def no_metrics() -> bytes:
+    return b""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiOptions:
     """What the wiring chose.
@@ -34,6 +43,11 @@ class ApiOptions:
     ``origins``: pages that may call, as browsers write them. ``hosts``: names we answer to; None: any.
     ``needed`` are the parts without which the service is not ready; ``parts`` are checked besides the store, the
     result queue and the broker, which every service has.
+    ``watch`` is told of each answer, ``metrics`` is what ``/metrics`` says, and ``trace`` is told the correlation id of
+    each request.
+
+    ``page_secret`` signs the sessions of the page, and ends them all when it changes; the same in every API process.
+    ``leaving`` says that the process is about to end: nothing that lasts is begun or gone on with.
     """
 
     version: str
@@ -47,3 +61,9 @@ class ApiOptions:
     needed: Collection[str] = ("store", "results", "broker")
     parts: tuple[HealthPart, ...] = ()
     new_id: Callable[[], str] = new_id
+    watch: RequestWatch | None = None
+    metrics: Callable[[], bytes] = no_metrics
+    trace: Callable[[str], None] = nobody_traces
+    page_secret: bytes = field(default_factory=partial(secrets.token_bytes, 32))
+    page_session: timedelta = timedelta(hours=8)
+    leaving: Callable[[], bool] = bool

@@ -14,6 +14,7 @@ from adapters.inbound.cli.output import print_line
 from adapters.inbound.cli.processes import add_process_commands
 from adapters.inbound.cli.results import add_result_commands
 from adapters.inbound.cli.schedules import add_schedule_commands
+from adapters.inbound.cli.schemas import add_schema_command
 from adapters.inbound.cli.solve import add_solve_command
 from adapters.inbound.cli.wiring import Wiring
 
@@ -50,6 +51,7 @@ def create_cli(wiring: Wiring) -> typer.Typer:
     add_schedule_commands(app, wiring)
     add_solve_command(app, wiring)
     add_key_commands(app, wiring)
+    add_schema_command(app)
     add_doctor_command(app, wiring)
     add_bench_command(app, wiring)
     return app

@@ -11,10 +11,12 @@ from adapters.inbound.cli.wiring import Wiring
 from adapters.inbound.payloads import parse_retry
 from domain.ids import JobId
 from domain.job import Job
+from tasks.audit import COMMAND_LINE, note_action
 from tasks.change_parallelism import change_parallelism
 from tasks.republish import republish_job, republish_recent
 from tasks.retry_job import retry_job
 from tasks.services import Services
+from tasks.watch_jobs import described
 
 _JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 
@@ -48,7 +50,9 @@ def _add_retry(app: typer.Typer, wiring: Wiring) -> None:
         body = json.dumps({name: value for name, value in asked.items() if value is not None}).encode()
         command = parse_retry(body, JobId(job), max_bytes=MAX_INPUT_BYTES)
         with wiring.services() as services:
-            _tell(retry_job(command, services), services, as_json=as_json)
+            retried = retry_job(command, services)
+            note_action(retried.job_id, described(command.retry), COMMAND_LINE, services)
+            _tell(retried, services, as_json=as_json)
         say(f"follow it with: trimtab watch {job}")
 
 
@@ -63,7 +67,9 @@ def _add_parallelism(app: typer.Typer, wiring: Wiring) -> None:
     ) -> None:
         """Give an open job more or fewer seats. What is in work ends in peace."""
         with wiring.services() as services:
-            _tell(change_parallelism(JobId(job), number, services), services, as_json=as_json)
+            changed = change_parallelism(JobId(job), number, services)
+            note_action(changed.job_id, f"parallelism {number}", COMMAND_LINE, services)
+            _tell(changed, services, as_json=as_json)
 
 
 def _add_republish(app: typer.Typer, wiring: Wiring) -> None:
@@ -81,7 +87,11 @@ def _add_republish(app: typer.Typer, wiring: Wiring) -> None:
     ) -> None:
         """Publish stored order sets again, byte for byte, those the result queue does not have."""
         with wiring.services() as services:
-            count = republish_recent(services) if job is None else republish_job(JobId(job), services)
+            if job is None:
+                count = republish_recent(services)
+            else:
+                count = republish_job(JobId(job), services)
+                note_action(JobId(job), f"republish {count} order sets", COMMAND_LINE, services)
         print_line(
             RepublishAnswer(order_sets=count).json_text() if as_json else f"{count} order sets are due again"
         )

@@ -36,6 +36,7 @@ from domain.errors import Invalid, StoreUnavailable
 from domain.ids import JobId, ModelId
 from domain.item import FINAL_STATES, ItemState
 from domain.job import Job, JobState
+from tasks.audit import COMMAND_LINE, note_action
 from tasks.cancel_job import cancel_job
 from tasks.services import Services
 from tasks.submit_job import submit_job
@@ -118,6 +119,8 @@ def _add_cancel(app: typer.Typer, wiring: Wiring) -> None:
         """Stop a job: what is in work ends, the rest is cancelled. Harmless when it is over."""
         with wiring.services() as services:
             stopped = cancel_job(JobId(job), services)
+            if not stopped.state.closed:
+                note_action(stopped.job_id, "cancel", COMMAND_LINE, services)
             if as_json:
                 print_line(describe_job(stopped, services).json_text())
             else:

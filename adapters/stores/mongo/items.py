@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from pymongo import ASCENDING, ReturnDocument, UpdateOne
+from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from adapters.stores.codecs import attempts_from
@@ -18,7 +18,7 @@ from domain.errors import NotFound
 from domain.ids import ItemId, JobId, PortfolioId, item_id
 from domain.item import ATTEMPTS_KEPT, ITEM_MOVES, Item, ItemState, Out
 from domain.job import ALL_FAILED, Job, JobState, Retry
-from domain.ports import ClaimMiss, Expired, Finish, Folded, Member
+from domain.ports import CauseCount, ClaimMiss, Expired, Finish, Folded, Member
 
 _DOCUMENTS_A_WRITE = 5_000
 BOTH: Final = 2  # of the two updates of a fold
@@ -267,6 +267,41 @@ class MongoItems:
     def count_items(self, job_id: JobId) -> Mapping[str, int]:
         with self._mongo.open() as db:
             return db.count_by_state(job_id)
+
+    def count_causes(self, job_id: JobId, states: Iterable[ItemState], *, limit: int) -> Sequence[CauseCount]:
+        check_page(0, limit)
+        if not limit:  # MongoDB refuses it
+            return []
+        reason = {"$ifNull": ["$reason", ""]}
+        pipeline: list[Document] = [
+            {"$match": {"job_id": job_id, "state": {"$in": list(states)}}},
+            {"$limit": limit},
+            {
+                "$project": {
+                    "state": 1,
+                    "reason": reason,
+                    "cause": {"$arrayElemAt": [{"$split": [reason, ":"]}, 0]},
+                }
+            },
+            {
+                "$group": {
+                    "_id": {"state": "$state", "cause": "$cause"},
+                    "portfolios": {"$sum": 1},
+                    "example": {"$min": "$reason"},
+                }
+            },
+            {"$sort": {"portfolios": DESCENDING, "_id.state": ASCENDING, "_id.cause": ASCENDING}},
+        ]
+        with self._mongo.open() as db:
+            return [
+                CauseCount(
+                    state=ItemState(group["_id"]["state"]),
+                    cause=group["_id"]["cause"],
+                    portfolios=group["portfolios"],
+                    example=group["example"],
+                )
+                for group in db.items.aggregate(pipeline)
+            ]
 
     def _change_all(self, left: Document, change: Document) -> int:
         """Repeat a change that empties its own selection, a part at a time, until nothing is left of it.

@@ -16,6 +16,7 @@ from adapters.stores.codecs import (
     pack_members,
     retry_from,
     unpack_members,
+    untold_from,
 )
 from adapters.stores.mongo.connection import (
     Document,
@@ -25,16 +26,37 @@ from adapters.stores.mongo.connection import (
     insert_once,
 )
 from adapters.stores.mongo.schema import create_indexes
+from adapters.stores.mongo.survey import read_survey
 from adapters.stores.rules import check_page, check_target, closed_state
 from domain.errors import NotFound
 from domain.ids import JobId, ModelId, PortfolioId
 from domain.item import ItemState
-from domain.job import ALL_FAILED, CLOSED, JOB_MOVES, OPEN, Inputs, Job, JobState, Retry
-from domain.ports import Member, OpenWork
+from domain.job import (
+    ALL_FAILED,
+    CLOSED,
+    EVENTS_KEPT,
+    JOB_MOVES,
+    OPEN,
+    EventKind,
+    Inputs,
+    Job,
+    JobState,
+    Retry,
+    Untold,
+)
+from domain.ports import Member, OpenWork, Survey
 
 _CHUNKS_A_WRITE = 4
 _PING_SECONDS = 3.0  # whoever asks wants to know whether it answers now
 _NOT_WAITING = {"reason": None, "probe_at": None, "probes": 0}
+_ACCEPTED: Mapping[str, object] = {
+    "sequence": 1,
+    "kind": EventKind.ACCEPTED.value,
+    "gen": 0,
+    "state": JobState.ACCEPTED.value,
+    "reason": None,
+    "counts": None,
+}
 _BORN: Mapping[str, object] = {
     "state": JobState.ACCEPTED.value,
     "gen": 0,
@@ -46,6 +68,8 @@ _BORN: Mapping[str, object] = {
     "started_at": None,
     "finished_at": None,
     "deleted_at": None,
+    "told": 0,
+    "untold": True,
     **_NOT_WAITING,
 }
 # A retried job is as old as its first run, which says nothing about the queue.
@@ -102,13 +126,16 @@ class MongoJobs:
 
     def insert_job(self, job: Job) -> Job:
         with self._mongo.open() as db:
+            born = db.now()
             document = {
                 "_id": job.job_id,
                 "model_id": job.model.model_id,
                 "parallelism": job.parallelism,
                 "n": job.n,
                 "spec": encode_spec(job),
-                "created_at": db.now(),
+                "created_at": born,
+                "happened": 1,
+                "events": [{**_ACCEPTED, "at": born}],
                 **_BORN,
             }
             return _job(insert_once(db.jobs, document))
@@ -163,6 +190,10 @@ class MongoJobs:
             age = 0.0 if oldest is None else (db.now() - oldest).total_seconds()
         return OpenWork(jobs=found["jobs"], portfolios=found["portfolios"], oldest_seconds=max(age, 0.0))
 
+    def survey(self, limit: int) -> Survey:
+        with self._mongo.open() as db:
+            return read_survey(db, limit)
+
     def freeze_inputs(self, inputs: Inputs) -> Inputs:
         document = {"_id": inputs.job_id, "snapshot": inputs.snapshot, "sha256": inputs.sha256}
         with self._mongo.open() as db:
@@ -174,15 +205,21 @@ class MongoJobs:
         return None if document is None else _inputs(document)
 
     def start_job(self, job_id: JobId) -> bool:
-        return self._move("start", job_id, {"$set": _NOT_WAITING, "$currentDate": {"started_at": True}})
+        change = {**_NOT_WAITING, "started_at": "$$NOW", **_happens(EventKind.STARTED, JobState.RUNNING)}
+        return self._move("start", job_id, change)
 
     def wait_job(self, job_id: JobId, reason: str, probe_seconds: float) -> bool:
         waits = {"$in": ["$state", _sources("wait")]}
+        state = {"$cond": [waits, JOB_MOVES["wait"].target, "$state"]}
+        why = {"$literal": reason}
+        # A job that cannot be opened is tried again every few seconds: that it waits is told once.
+        news = {"$or": [waits, {"$eq": ["$reason", None]}]}
         change = {
-            "state": {"$cond": [waits, JOB_MOVES["wait"].target, "$state"]},
-            "reason": {"$literal": reason},
+            "state": state,
+            "reason": why,
             "probe_at": from_now(probe_seconds),
             "probes": 0,
+            **_happens(EventKind.WAITING, state, reason=why, when=news),
         }
         either = {"$in": [*_sources("wait"), *_sources("start")]}
         with self._mongo.open() as db:
@@ -198,12 +235,16 @@ class MongoJobs:
         return probed.matched_count == 1
 
     def resume_job(self, job_id: JobId) -> bool:
-        return self._move("resume", job_id, {"$set": _NOT_WAITING})
+        return self._move("resume", job_id, {**_NOT_WAITING, **_happens(EventKind.RESUMED, JobState.RUNNING)})
 
     def stop_job(self, job_id: JobId, stop_to: ItemState, reason: str, *, gen: int | None = None) -> bool:
-        change = {**_NOT_WAITING, "stop_to": check_target("sweep", stop_to), "reason": reason}
+        change = {
+            **_NOT_WAITING,
+            "stop_to": check_target("sweep", stop_to).value,
+            "reason": {"$literal": reason},
+        }
         guard = {} if gen is None else {"gen": gen}
-        return self._move("stop", job_id, {"$set": change}, **guard)
+        return self._move("stop", job_id, change, **guard)
 
     def close_job(self, job_id: JobId, gen: int) -> Job | None:
         closable = {"_id": job_id, "gen": gen, "state": {"$in": _sources("close")}}
@@ -215,13 +256,16 @@ class MongoJobs:
             state = closed_state(counts, found["n"])
             if state is None:
                 return None
+            change = {
+                "state": state.value,
+                "counts": {"$literal": counts},
+                "probe_at": None,
+                "probes": 0,
+                "finished_at": "$$NOW",
+                **_happens(EventKind.FINISHED, state, reason="$reason", counts={"$literal": counts}),
+            }
             closed = db.jobs.find_one_and_update(
-                closable,
-                {
-                    "$set": {"state": state, "counts": counts, "probe_at": None, "probes": 0},
-                    "$currentDate": {"finished_at": True},
-                },
-                return_document=ReturnDocument.AFTER,
+                closable, [{"$set": change}], return_document=ReturnDocument.AFTER
             )
         return None if closed is None else _job(closed)
 
@@ -229,15 +273,17 @@ class MongoJobs:
         self, job_id: JobId, gen: int, retry: Retry = ALL_FAILED, *, deadline: datetime | None = None
     ) -> bool:
         change: Document = {
-            "counts": {},
+            "counts": {"$literal": {}},
             "finished_at": None,
             "stop_to": None,
             "reason": None,
+            "gen": gen + 1,
             "retry": encode_retry(retry),
             # As text: a date of MongoDB's has no microseconds, and the first deadline has them.
             **({} if deadline is None else {"deadline": deadline.isoformat()}),
+            **_happens(EventKind.REOPENED, JobState.REOPENING, gen=gen + 1),
         }
-        return self._move("retry", job_id, {"$set": change, "$inc": {"gen": 1}}, gen=gen, deleted_at=None)
+        return self._move("retry", job_id, change, gen=gen, deleted_at=None)
 
     def reopened_job(self, job_id: JobId, gen: int) -> bool:
         return self._move("reopened", job_id, {}, gen=gen)
@@ -263,6 +309,31 @@ class MongoJobs:
         with self._mongo.open() as db:
             db.jobs.update_one({"_id": job_id}, {"$inc": {f"healing.{kind}": count}})
 
+    def untold(self, limit: int = 100) -> Sequence[Untold]:
+        with self._mongo.open() as db:
+            found = list(db.jobs.find({"untold": True}).sort("created_at").limit(limit))
+        return [
+            Untold(job=_job(document), events=untold_from(document["events"], document["told"]))
+            for document in found
+        ]
+
+    def mark_told(self, job_id: JobId, sequence: int) -> bool:
+        told = {"$min": [sequence, "$happened"]}
+        change: list[Document] = [
+            {"$set": {"told": told}},
+            {"$set": {"untold": {"$lt": ["$told", "$happened"]}}},
+        ]
+        with self._mongo.open() as db:
+            marked = db.jobs.update_one({"_id": job_id, "told": {"$lt": sequence}}, change)
+        return marked.matched_count == 1
+
+    def tell_again(self, job_id: JobId) -> bool:
+        with self._mongo.open() as db:
+            again = db.jobs.update_one(
+                {"_id": job_id, "told": {"$gt": 0}}, {"$set": {"told": 0, "untold": True}}
+            )
+        return again.matched_count == 1
+
     def get_note(self, name: str) -> str | None:
         with self._mongo.open() as db:
             note = db.notes.find_one({"_id": name})
@@ -279,14 +350,51 @@ class MongoJobs:
                 return False
             return True
 
-    def _move(
-        self, name: str, job_id: JobId, change: Mapping[str, Mapping[str, Any]], **guard: object
-    ) -> bool:
-        """A row of the move table as one compare-and-set; ``change`` is what else the same write does."""
-        update = {**change, "$set": {**change.get("$set", {}), "state": JOB_MOVES[name].target}}
+    def _move(self, name: str, job_id: JobId, change: Mapping[str, Any], **guard: object) -> bool:
+        """A row of the move table as one compare-and-set; ``change`` is what else the same write sets.
+
+        Its values are expressions: text that somebody else wrote is a ``$literal``.
+        """
+        target = JOB_MOVES[name].target
+        assert target is not None  # noqa: S101 - only that of a close is computed, and it is written there
         with self._mongo.open() as db:
-            moved = db.jobs.update_one({"_id": job_id, "state": {"$in": _sources(name)}, **guard}, update)
+            moved = db.jobs.update_one(
+                {"_id": job_id, "state": {"$in": _sources(name)}, **guard},
+                [{"$set": {**change, "state": target.value}}],
+            )
         return moved.matched_count == 1
+
+
+def _happens(
+    kind: EventKind,
+    state: JobState | Document,
+    *,
+    reason: str | Document | None = None,
+    counts: Document | None = None,
+    gen: str | int = "$gen",
+    when: Document | None = None,
+) -> Document:
+    """What a pipeline's ``$set`` writes to tell of it: one event more, the oldest dropped where there are many.
+
+    All arguments but ``kind`` are expressions over the document as it was. ``when``: a condition; None: always.
+    """
+    event = {
+        "sequence": {"$add": ["$happened", 1]},
+        "kind": kind.value,
+        "at": "$$NOW",
+        "gen": gen,
+        "state": state,
+        "reason": reason,
+        "counts": counts,
+    }
+    more = {"$slice": [{"$concatArrays": ["$events", [event]]}, -EVENTS_KEPT]}
+    if when is None:
+        return {"events": more, "happened": {"$add": ["$happened", 1]}, "untold": True}
+    return {
+        "events": {"$cond": [when, more, "$events"]},
+        "happened": {"$add": ["$happened", {"$cond": [when, 1, 0]}]},
+        "untold": {"$or": [when, "$untold"]},
+    }
 
 
 def _sources(move: str) -> list[str]:

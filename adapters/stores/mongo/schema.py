@@ -23,6 +23,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = MappingProxyType(
                 [("model_id", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)], name="model"
             ),
             IndexModel("finished_at", name="finished"),
+            IndexModel("created_at", name="untold", partialFilterExpression={"untold": True}),
         ),
         "members": (IndexModel([("sha256", ASCENDING), ("first", ASCENDING)], name="list"),),
         "items": (

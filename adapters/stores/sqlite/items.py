@@ -14,7 +14,7 @@ from domain.errors import NotFound
 from domain.ids import ItemId, JobId, PortfolioId, item_id
 from domain.item import Item, ItemState, Out
 from domain.job import ALL_FAILED, Job, JobState, Retry
-from domain.ports import ClaimMiss, Expired, Finish, Folded, Member
+from domain.ports import CauseCount, ClaimMiss, Expired, Finish, Folded, Member
 
 _ROWS_A_WRITE = 5_000  # a change of many items is cut, so that other writers get their turn between
 
@@ -98,6 +98,12 @@ _DELETE_BY_ID = (
 )
 _HAS_DUE = statement("SELECT 1 FROM items WHERE job_id = ? AND out = {DUE} LIMIT 1")
 _COUNT = "SELECT state, count(*) FROM items WHERE job_id = ? GROUP BY state"
+_CAUSES = (
+    "SELECT state, substr(reason, 1, instr(reason || ':', ':') - 1) AS cause, count(*) AS portfolios,"
+    " min(reason) AS example FROM (SELECT state, coalesce(reason, '') AS reason FROM items WHERE job_id = :job_id"
+    " AND state IN (SELECT value FROM json_each(:states)) LIMIT :limit)"
+    " GROUP BY state, cause ORDER BY portfolios DESC, state, cause"
+)
 _SELECT = (
     "SELECT items.*, inline, result, order_set"
     " FROM items LEFT JOIN inlines USING (id) LEFT JOIN results USING (id) WHERE "
@@ -311,6 +317,13 @@ class SqliteItems:
     def count_items(self, job_id: JobId) -> Mapping[str, int]:
         with self._database.read() as db:
             return count_by_state(db, job_id)
+
+    def count_causes(self, job_id: JobId, states: Iterable[ItemState], *, limit: int) -> Sequence[CauseCount]:
+        check_page(0, limit)
+        values = {"job_id": job_id, "states": json.dumps(list(states)), "limit": limit}
+        with self._database.read() as db:
+            rows = db.execute(_CAUSES, values).fetchall()
+        return [CauseCount(**{**dict(row), "state": ItemState(row["state"])}) for row in rows]
 
     def _in_parts(self, change: str, parameters: dict[str, object]) -> int:
         """Repeat a change that empties its own selection, a part per transaction."""

@@ -15,23 +15,27 @@ from adapters.stores.codecs import (
     retry_from,
     to_millis,
     unpack_members,
+    untold_from,
 )
 from adapters.stores.rules import check_page, check_target, closed_state
 from adapters.stores.sqlite.connection import Database
 from adapters.stores.sqlite.items import count_by_state
-from adapters.stores.sqlite.schema import TABLES, VERSION, statement
+from adapters.stores.sqlite.schema import TABLES, VERSION, happens, statement
+from adapters.stores.sqlite.survey import read_survey
 from domain.errors import Invalid, NotFound
 from domain.ids import JobId, ModelId, PortfolioId
 from domain.item import ItemState
-from domain.job import ALL_FAILED, OPEN, Inputs, Job, JobState, Retry
-from domain.ports import Member, OpenWork
+from domain.job import ALL_FAILED, OPEN, EventKind, Inputs, Job, JobState, Retry, Untold
+from domain.ports import Member, OpenWork, Survey
 
 _TIMES = ("probe_at", "created_at", "started_at", "finished_at", "deleted_at")
 _CHUNKS_A_WRITE = 4  # other writers get their turn between
 
 _INSERT = statement(
-    "INSERT INTO jobs (job_id, model_id, n, parallelism, spec, state, created_at)"
-    " VALUES (:job_id, :model_id, :n, :parallelism, :spec, :state, {NOW}) ON CONFLICT (job_id) DO NOTHING"
+    "INSERT INTO jobs (job_id, model_id, n, parallelism, spec, state, created_at, happened, events)"
+    " VALUES (:job_id, :model_id, :n, :parallelism, :spec, :state, {NOW}, 1, json_array(json_object("
+    "'sequence', 1, 'kind', :event, 'at', {NOW}, 'gen', 0, 'state', :state, 'reason', NULL, 'counts', NULL)))"
+    " ON CONFLICT (job_id) DO NOTHING"
 )
 # A retried job is as old as its first run, which says nothing about the queue.
 _OPEN_WORK = statement(
@@ -41,21 +45,28 @@ _OPEN_WORK = statement(
 )
 # Why it waited is over once it runs.
 _START = statement(
-    "UPDATE jobs SET state = {JOB_start_to}, started_at = {NOW},"
-    " reason = NULL, probe_at = NULL, probes = 0 WHERE job_id = ? AND state IN ({JOB_start})"
+    "UPDATE jobs SET state = {JOB_start_to}, started_at = {NOW}, reason = NULL, probe_at = NULL, probes = 0, {EVENT}"
+    " WHERE job_id = ? AND state IN ({JOB_start})",
+    EVENT=happens(EventKind.STARTED, state="{JOB_start_to}"),
 )
+# A job that cannot be opened is tried again every few seconds: that it waits is told once.
+_WAITING = statement("CASE WHEN state IN ({JOB_wait}) THEN {JOB_wait_to} ELSE state END")
 _WAIT = statement(
-    "UPDATE jobs SET state = CASE WHEN state IN ({JOB_wait}) THEN {JOB_wait_to} ELSE state END,"
-    " reason = :reason, probe_at = {NOW} + :delay, probes = 0"
-    " WHERE job_id = :job_id AND state IN ({JOB_wait}, {JOB_start})"
+    "UPDATE jobs SET state = {WAITING}, reason = :reason, probe_at = {NOW} + :delay, probes = 0, {EVENT}"
+    " WHERE job_id = :job_id AND state IN ({JOB_wait}, {JOB_start})",
+    WAITING=_WAITING,
+    EVENT=happens(
+        EventKind.WAITING, state=_WAITING, reason=":reason", when="(state IN ({JOB_wait}) OR reason IS NULL)"
+    ),
 )
 _PROBED = statement(
     "UPDATE jobs SET probes = probes + 1, probe_at = {NOW} + :delay"
     " WHERE job_id = :job_id AND state IN ({JOB_resume}, {JOB_start}) AND probes = :probes"
 )
 _RESUME = statement(
-    "UPDATE jobs SET state = {JOB_resume_to}, reason = NULL, probe_at = NULL, probes = 0"
-    " WHERE job_id = ? AND state IN ({JOB_resume})"
+    "UPDATE jobs SET state = {JOB_resume_to}, reason = NULL, probe_at = NULL, probes = 0, {EVENT}"
+    " WHERE job_id = ? AND state IN ({JOB_resume})",
+    EVENT=happens(EventKind.RESUMED, state="{JOB_resume_to}"),
 )
 _STOP = statement(
     "UPDATE jobs SET state = {JOB_stop_to}, stop_to = ?, reason = ?, probe_at = NULL, probes = 0"
@@ -63,13 +74,15 @@ _STOP = statement(
 )
 _CLOSABLE = statement("SELECT n FROM jobs WHERE job_id = ? AND gen = ? AND state IN ({JOB_close})")
 _CLOSE = statement(
-    "UPDATE jobs SET state = :state, counts = :counts, finished_at = {NOW}, probe_at = NULL, probes = 0"
-    " WHERE job_id = :job_id AND gen = :gen AND state IN ({JOB_close}) RETURNING *"
+    "UPDATE jobs SET state = :state, counts = :counts, finished_at = {NOW}, probe_at = NULL, probes = 0, {EVENT}"
+    " WHERE job_id = :job_id AND gen = :gen AND state IN ({JOB_close}) RETURNING *",
+    EVENT=happens(EventKind.FINISHED, state=":state", reason="reason", counts=":counts"),
 )
 _RETRY = statement(
     "UPDATE jobs SET state = {JOB_retry_to}, gen = gen + 1, counts = '{{}}', finished_at = NULL,"
-    " stop_to = NULL, reason = NULL, retry = :retry, deadline = coalesce(:deadline, deadline)"
-    " WHERE job_id = :job_id AND gen = :gen AND state IN ({JOB_retry}) AND deleted_at IS NULL"
+    " stop_to = NULL, reason = NULL, retry = :retry, deadline = coalesce(:deadline, deadline), {EVENT}"
+    " WHERE job_id = :job_id AND gen = :gen AND state IN ({JOB_retry}) AND deleted_at IS NULL",
+    EVENT=happens(EventKind.REOPENED, state="{JOB_retry_to}", gen="gen + 1"),
 )
 _REOPENED = statement(
     "UPDATE jobs SET state = {JOB_reopened_to} WHERE job_id = ? AND gen = ? AND state IN ({JOB_reopened})"
@@ -80,6 +93,9 @@ _REACCEPT = statement(
 _DELETE = statement(
     "UPDATE jobs SET deleted_at = {NOW} WHERE job_id = ? AND gen = ? AND state IN ({CLOSED_JOB}) AND deleted_at IS NULL"
 )
+_UNTOLD = "SELECT * FROM jobs WHERE told < happened ORDER BY created_at LIMIT ?"
+_TOLD = "UPDATE jobs SET told = min(:sequence, happened) WHERE job_id = :job_id AND told < :sequence"
+_TELL_AGAIN = "UPDATE jobs SET told = 0 WHERE job_id = ? AND told > 0"
 _OF_PORTFOLIOS = (
     "job_id IN (SELECT job_id FROM items WHERE portfolio_id IN (SELECT value FROM json_each(:portfolio_ids)))"
 )
@@ -140,6 +156,7 @@ class SqliteJobs:
             "parallelism": job.parallelism,
             "spec": encode_spec(job),
             "state": JobState.ACCEPTED,
+            "event": EventKind.ACCEPTED,
         }
         with self._database.write() as db:
             db.execute(_INSERT, row)
@@ -190,6 +207,10 @@ class SqliteJobs:
         return OpenWork(
             jobs=row["jobs"], portfolios=row["portfolios"], oldest_seconds=max(row["age"], 0) / 1000
         )
+
+    def survey(self, limit: int) -> Survey:
+        with self._database.read() as db:
+            return read_survey(db, limit)
 
     def freeze_inputs(self, inputs: Inputs) -> Inputs:
         with self._database.write() as db:
@@ -273,6 +294,19 @@ class SqliteJobs:
                 healing = json.loads(row["healing"])
                 healing[kind] = healing.get(kind, 0) + count
                 db.execute("UPDATE jobs SET healing = ? WHERE job_id = ?", (json.dumps(healing), job_id))
+
+    def untold(self, limit: int = 100) -> Sequence[Untold]:
+        with self._database.read() as db:
+            rows = db.execute(_UNTOLD, (limit,)).fetchall()
+        return [
+            Untold(job=_job(row), events=untold_from(json.loads(row["events"]), row["told"])) for row in rows
+        ]
+
+    def mark_told(self, job_id: JobId, sequence: int) -> bool:
+        return self._moved(_TOLD, {"job_id": job_id, "sequence": sequence})
+
+    def tell_again(self, job_id: JobId) -> bool:
+        return self._moved(_TELL_AGAIN, (job_id,))
 
     def get_note(self, name: str) -> str | None:
         with self._database.read() as db:

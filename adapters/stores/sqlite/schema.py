@@ -5,7 +5,7 @@ from types import MappingProxyType
 from zlib import crc32
 
 from domain.item import ATTEMPTS_KEPT, ITEM_MOVES, ItemState, Out
-from domain.job import CLOSED, JOB_MOVES, OPEN
+from domain.job import CLOSED, EVENTS_KEPT, JOB_MOVES, OPEN, EventKind
 
 # Whole milliseconds since 1970 UTC (SQLite's clock has no finer ones); one value throughout a statement.
 _NOW = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)"
@@ -39,12 +39,36 @@ _WORDS = MappingProxyType(
 )
 
 
-def statement(text: str) -> str:
-    """SQL with its ``{words}`` filled in: NOW, the states, and what each move starts from and ends in.
+def statement(text: str, **parts: str) -> str:
+    """SQL with its ``{words}`` filled in: NOW, the states, what each move starts from and ends in, and ``parts``.
 
-    Only names of our own tables are filled in; values travel as parameters.
+    Only names of our own tables, and SQL of our own, are filled in; values travel as parameters.
     """
-    return text.format_map(_WORDS)
+    return text.format_map({**_WORDS, **parts})
+
+
+def happens(
+    kind: EventKind,
+    *,
+    state: str,
+    reason: str = "NULL",
+    counts: str = "NULL",
+    gen: str = "gen",
+    when: str = "TRUE",
+) -> str:
+    """Assignments of an UPDATE of a job that tell of it: one event more, the oldest dropped where there are many.
+
+    All arguments but ``kind`` are SQL; columns have their values from before the update. ``when``: a condition.
+    """
+    event = (
+        f"json_object('sequence', happened + 1, 'kind', '{kind}', 'at', {_NOW}, 'gen', {gen}, 'state', {state},"
+        f" 'reason', {reason}, 'counts', json({counts}))"
+    )
+    kept = f"CASE WHEN json_array_length(events) < {EVENTS_KEPT} THEN events ELSE json_remove(events, '$[0]') END"
+    return statement(
+        f"events = CASE WHEN {when} THEN json_insert({kept}, '$[#]', {event}) ELSE events END,"
+        f" happened = happened + ({when})"
+    )
 
 
 # A body is written once and may be large; apart from its item, it is not rewritten with every change of state.
@@ -93,11 +117,15 @@ CREATE TABLE IF NOT EXISTS jobs (
     created_at INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
-    deleted_at INTEGER
+    deleted_at INTEGER,
+    events TEXT NOT NULL DEFAULT '[]',
+    happened INTEGER NOT NULL DEFAULT 0,
+    told INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS jobs_by_age ON jobs (created_at, job_id);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created_at);
 CREATE INDEX IF NOT EXISTS jobs_by_model ON jobs (model_id, created_at);
+CREATE INDEX IF NOT EXISTS jobs_untold ON jobs (created_at) WHERE told < happened;
 CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS members (

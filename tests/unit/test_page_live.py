@@ -1,0 +1,175 @@
+"""Streams of a page: what changed, and nothing else, until somebody may not look any more or the process ends."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import HTTPException
+from fastapi.sse import ServerSentEvent
+from starlette.testclient import TestClient
+from structlog.testing import capture_logs
+
+from adapters.inbound.page import live
+from adapters.inbound.page.live import Live
+from adapters.inbound.page.render import Region
+from domain.errors import NotFound, StoreUnavailable
+from tests.support.api_keys import StaticKeys
+from tests.support.job_page import broken_job, browser, log_in
+from tests.support.world import World
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with capture_logs():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PAUSE_SECONDS", "_LONGEST_PAUSE_SECONDS", "_NAP_SECONDS"):
+        monkeypatch.setattr(live, name, 0.0)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World.create(tmp_path)
+    yield world
+    world.store.close()
+
+
+def region(text: str) -> Region:
+    return Region(version=f"v-{text}", html=text)
+
+
+class Script:
+    """What is looked at, look by look; afterwards the process is about to end."""
+
+    def __init__(self, *looks: Mapping[str, Region] | Exception) -> None:
+        self.looks = list(looks)
+
+    def __call__(self) -> Mapping[str, Region]:
+        found = self.looks.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def over(self) -> bool:
+        return not self.looks
+
+
+def stream(script: Script, *, allowed: Callable[[], bool] = lambda: True) -> list[tuple[str | None, Any]]:
+    return asyncio.run(_collected(Live(script.over), script, allowed))
+
+
+async def _collected(
+    streams: Live, script: Script, allowed: Callable[[], bool]
+) -> list[tuple[str | None, Any]]:
+    return [(event.event, event.data) async for event in streams.changes(script, allowed=allowed)]
+
+
+def test_first_everything_is_sent_then_only_what_changed() -> None:
+    script = Script(
+        {"a": region("one"), "b": region("two")},
+        {"a": region("one"), "b": region("two")},
+        {"a": region("one"), "b": region("three")},
+    )
+    assert stream(script) == [
+        ("regions", {"a": ["v-one", "one"], "b": ["v-two", "two"]}),
+        ("regions", {"b": ["v-three", "three"]}),
+        ("bye", ""),
+    ]
+
+
+def test_a_store_that_is_out_is_told_and_afterwards_everything_sent_again() -> None:
+    script = Script({"a": region("one")}, StoreUnavailable("store", "refused"), {"a": region("one")})
+    events = stream(script)
+    assert [name for name, _ in events] == ["regions", "trouble", "regions", "bye"]
+    assert events[1][1] == "store is unavailable: refused"
+
+
+def test_what_is_gone_ends_the_stream() -> None:
+    script = Script({"a": region("one")}, NotFound("job", "j1"), {"a": region("never")})
+    assert [name for name, _ in stream(script)] == ["regions", "bye"]
+
+
+def test_who_may_not_look_any_more_is_told_nothing_more() -> None:
+    answers = iter([True, False])
+    script = Script({"a": region("one")}, {"a": region("secret")})
+    assert stream(script, allowed=lambda: next(answers)) == [
+        ("regions", {"a": ["v-one", "one"]}),
+        ("bye", ""),
+    ]
+
+
+def test_there_are_no_more_streams_than_allowed() -> None:
+    async def look_twice() -> None:
+        streams = Live(lambda: False, streams=1)
+        streams.has_room()
+        first = streams.changes(lambda: {"a": region("one")}, allowed=lambda: True)
+        assert isinstance(await anext(first), ServerSentEvent)
+        with pytest.raises(HTTPException, match="too many"):
+            streams.has_room()
+        await first.aclose()  # type: ignore[attr-defined]  # an async generator
+        streams.has_room()
+
+    asyncio.run(look_twice())
+
+
+def test_a_slow_look_is_taken_less_often() -> None:
+    paused: list[float] = []
+
+    class Noted(Live):
+        async def _pause(self, seconds: float) -> None:
+            paused.append(seconds)
+
+    times = iter([0.0, 0.5, 0.5, 0.51])
+    script = Script({}, {})
+    noted = Noted(script.over, clock=lambda: next(times))
+
+    async def collected() -> list[ServerSentEvent]:
+        return [event async for event in noted.changes(script, allowed=lambda: True)]
+
+    asyncio.run(collected())
+    assert paused == pytest.approx([5.0, 0.1])
+
+
+# ------------------------------------------------------------------------------------------------ over HTTP
+
+
+def events_of(client: TestClient, path: str) -> list[tuple[str, Any]]:
+    answer = client.get(path, headers={"Accept": "text/event-stream"})
+    assert answer.headers["content-type"].startswith("text/event-stream"), answer.text
+    assert answer.headers["Cache-Control"] == "no-cache"
+    return [(name, json.loads(data)) for name, data in re.findall(r"event: (\w+)\ndata: (.+)\n", answer.text)]
+
+
+@pytest.mark.parametrize("path", ["/", "/?state=done_with_errors", "/jobs/{}", "/jobs/{}?outcome=failed"])
+def test_a_stream_sends_the_very_parts_of_its_page(world: World, path: str) -> None:
+    world.book(3)
+    path = path.format(broken_job(world).job_id)
+    looks = iter([False, True, True, True])
+    with browser(world.services, leaving=lambda: next(looks, True)) as client:
+        page = client.get(path).text
+        (address,) = re.findall(r'data-stream="([^"]+)"', page)
+        events = events_of(client, address.replace("&amp;", "&"))
+    (name, parts), (last, _) = events
+    assert (name, last) == ("regions", "bye")
+    shown = dict(re.findall(r'id="(\w+)" class="region[^"]*" data-version="(\w+)"', page))
+    assert {part: version for part, (version, _) in parts.items()} == shown
+    assert all(html in page for _, html in parts.values())
+
+
+def test_a_session_that_ends_ends_its_stream(world: World) -> None:
+    keys = StaticKeys.one_a_role()
+
+    def revoked() -> bool:
+        keys.by_text.clear()
+        return False
+
+    with browser(world.services, keys=keys, leaving=revoked) as client:
+        log_in(client, "read")
+        assert events_of(client, "/events") == [("bye", "")]
