@@ -1,10 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast bench chaos lint types docs audit fmt lock clean
+.PHONY: help demo test fast bench chaos fuzz lint types docs audit fmt lock clean
 
 PYTHON ?= python3
 KILLS ?= 40
 PORTFOLIOS ?= 200
 SEED ?= 1
+COUNT ?= 10000
 WHAT ?= all
 SECONDS ?= 1800
 STORE ?= sqlite
@@ -26,6 +27,9 @@ fast: .venv/dev.stamp ## unit and property tests: no server, no process
 
 chaos: .venv/dev.stamp ## kill everything at random; KILLS=300 PORTFOLIOS=1000 SEED=1 SECONDS=1800 STORE=sqlite|mongodb|URL SLICE=8
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) --portfolios $(PORTFOLIOS) --seed $(SEED) --seconds $(SECONDS) --store '$(STORE)' --slice $(SLICE) $(ARGS)
+
+fuzz: .venv/dev.stamp ## solve random portfolios over all policies and hold each against the rules; COUNT=10000 SEED=1
+	@$(BIN)/python -m tests.fuzz --count $(COUNT) --seed $(SEED) --processes 2 $(ARGS)
 
 lint: .venv/dev.stamp ## style, imports between layers, dependencies and their licences, spelling, image, compose files
 	$(BIN)/ruff check .

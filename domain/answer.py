@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple, TypeAlias, overload
 
 from domain import money
+from domain.explain.told import Explanation, Relaxed
 from domain.ids import PortfolioId, SecurityId
 from domain.model import ModelPosition
 
@@ -31,6 +32,12 @@ class Outcome(StrEnum):
 
 
 DECIDED = frozenset({Outcome.TRADED, Outcome.NO_TRADE, Outcome.INFEASIBLE, Outcome.REJECTED})
+
+
+# Reasons of a portfolio that was decided under its rules. Stable words.
+REBALANCED = "rebalanced"
+AT_LEAST_DRIFT = "at_least_drift"
+INSIDE_BOUNDS = "inside_bounds"
 
 
 class Side(StrEnum):
@@ -225,7 +232,10 @@ class Rebalance:
     r"""The decided answer for one portfolio: always one of the four decided outcomes, always with a reason.
 
     Drift is the sum of \|MV x target - quantity x price\| over held and modelled securities, in money.
-    The numbers are None where the input did not allow them to be computed (``rejected``).
+    The numbers are None where the input did not allow them to be computed (``rejected``). ``cost`` is what the orders
+    cost together and ``turnover`` what they buy and sell together: None where the policy asks nothing beyond the
+    model's targets, bounds and the cash floors. ``relaxed`` are the rules that gave way. ``explanation`` is None where
+    ``cost`` is, but for rules that leave no answer.
     """
 
     portfolio_id: PortfolioId
@@ -241,3 +251,7 @@ class Rebalance:
     positions: Positions = NO_POSITIONS
     orders: tuple[Order, ...] = ()
     proof: Proof | None = None
+    cost: Decimal | None = None
+    turnover: Decimal | None = None
+    relaxed: tuple[Relaxed, ...] = ()
+    explanation: Explanation | None = None

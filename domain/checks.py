@@ -1,7 +1,7 @@
 """Is this portfolio fit to be rebalanced? Each doubt follows a named policy; nothing is assumed in silence."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from domain import money
@@ -9,7 +9,7 @@ from domain.answer import Conflict, Outcome
 from domain.errors import Invalid
 from domain.ids import PortfolioId, SecurityId
 from domain.model import InvestmentModel, ModelPosition
-from domain.policy import FractionalHolding, MissingPrice, NegativeCash, Policy, ShortHolding
+from domain.policy import Bounds, FractionalHolding, MissingPrice, NegativeCash, Policy, ShortHolding
 from domain.portfolio import Portfolio
 
 # Reasons of an unfit portfolio, and at the same time the rules its conflicts name. Stable words.
@@ -73,13 +73,20 @@ class Market:
 
     ``targets`` are the model's positions that have a usable price, ``prices`` those prices, both in order of
     security id; ``unpriced`` the modelled securities without one. A price that is not a positive number counts as
-    missing.
+    missing. Where ``bounds`` are relative to the targets, the positions become absolute ones: what an answer
+    shows, and what holds for it, are weights of market value.
     """
 
     __slots__ = ("_all_prices", "modelled", "prices", "targets", "unpriced")
 
-    def __init__(self, model: InvestmentModel, prices: Mapping[SecurityId, Decimal]) -> None:
-        ordered = sorted(model.positions, key=lambda position: position.security_id)
+    def __init__(
+        self,
+        model: InvestmentModel,
+        prices: Mapping[SecurityId, Decimal],
+        bounds: Bounds = Bounds.ABSOLUTE,
+    ) -> None:
+        positions = map(_absolute, model.positions) if bounds is Bounds.RELATIVE else model.positions
+        ordered = sorted(positions, key=lambda position: position.security_id)
         self._all_prices = prices
         self.modelled: Mapping[SecurityId, ModelPosition] = {each.security_id: each for each in ordered}
         self.targets = {
@@ -104,6 +111,15 @@ class Market:
         priced = {security_id: price for security_id, price in found.items() if price is not None}
         unpriced = [security_id for security_id in outside if security_id not in priced]
         return dict(sorted((self.prices | priced).items())), sorted((*self.unpriced, *unpriced))
+
+
+def _absolute(position: ModelPosition) -> ModelPosition:
+    """Drifts that were parts of the target as weights of market value; what is finer than a number may be is cut off."""
+    return replace(
+        position,
+        low_drift=money.cut(money.multiply(position.target, position.low_drift)),
+        high_drift=money.cut(money.multiply(position.target, position.high_drift)),
+    )
 
 
 def check_portfolio(

@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from decimal import (
+    ROUND_DOWN,
     ROUND_HALF_EVEN,
     Context,
     Decimal,
@@ -44,6 +45,7 @@ _TRAPS = [Inexact, InvalidOperation, DivisionByZero, Overflow]
 _EXACT = Context(prec=200, rounding=ROUND_HALF_EVEN, Emin=-200, Emax=200, capitals=1, clamp=0, traps=_TRAPS)
 _BOUNDS = Context(prec=MAX_WHOLE_DIGITS + MAX_PLACES, rounding=ROUND_HALF_EVEN, traps=_TRAPS)
 _ROUNDING = Context(prec=200, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation])
+_CUTTING = Context(prec=200, rounding=ROUND_DOWN, traps=[InvalidOperation])
 
 # Stricter than Decimal(): no spaces, underscores, words or digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?", re.ASCII)
@@ -253,6 +255,11 @@ def from_ten_thousandths(count: int) -> Decimal:
 def ten_thousandths_text(count: int) -> str:
     """The same, as it stands in a document."""
     return plain(from_ten_thousandths(count))
+
+
+def cut(value: Decimal) -> Decimal:
+    """The value to as many places as a number may have here, rounded towards 0."""
+    return tidy(_CUTTING.quantize(value, _FINEST))
 
 
 def percent(part: Decimal | int, whole: Decimal | int = 1) -> str:

@@ -19,6 +19,7 @@ from domain.job import ALL_FAILED, Inputs, Job, JobState, Retry, Untold
 from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
 from domain.problem import Problem, SolverAnswer
+from domain.program import Program, ProgramAnswer
 
 
 class Clock(Protocol):
@@ -82,6 +83,20 @@ class Solver(Protocol):
         Raises:
             SolverTimeout: the time limit passed without an incumbent.
             SolverFailed: any other end without an answer or a proof that there is none.
+        """
+
+    def solve_program(
+        self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
+    ) -> ProgramAnswer:
+        """Any program, in floating point: the caller verifies the answer exactly and believes no status.
+
+        Args:
+            program: bounded columns only.
+            start: values by column to begin from, allowed by the program.
+            time_limit: seconds; None: the solver's own limit.
+
+        Raises:
+            SolverFailed: any other end than an answer, the time limit or the claim that there is none.
         """
 
 
@@ -324,12 +339,14 @@ class JobStore(Protocol):
         finished_since: datetime | None = None,
         portfolio_ids: Sequence[PortfolioId] = (),
         deleted: bool = True,
+        dry_run: bool | None = None,
         offset: int = 0,
         limit: int = 50,
     ) -> Sequence[Job]:
         """Newest first. No states: all of them. ``finished_since`` leaves out what is open, and what ended before.
 
-        ``portfolio_ids``: jobs with an item of any of these. ``deleted`` False leaves those out (J12).
+        ``portfolio_ids``: jobs with an item of any of these. ``deleted`` False leaves those out (J12). ``dry_run``: only
+        dry runs, or only others; None: both.
         """
 
     def open_work(self, limit: int) -> OpenWork:

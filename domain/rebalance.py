@@ -22,26 +22,28 @@ import numpy as np
 
 from domain import conflicts, money
 from domain.answer import (
+    AT_LEAST_DRIFT,
+    REBALANCED,
     Conflict,
     Order,
     Outcome,
     PositionOutcome,
-    Positions,
     Proof,
     Rebalance,
-    Shares,
     Side,
 )
 from domain.cash_bound import Certificate, certify
 from domain.checks import CheckedPortfolio, StatedValueRange, Unfit, check_portfolio
 from domain.closed_form import cash_shortfall, impossible_securities, nearest_quantities
 from domain.errors import SolverFailed
+from domain.extended_answer import decide_extended, decide_infeasible
 from domain.ids import PortfolioId, SecurityId
 from domain.model import InvestmentModel
 from domain.orders import orders_between
-from domain.policy import Policy
+from domain.policy import OnInfeasible, Policy
 from domain.portfolio import Portfolio
 from domain.ports import Solver
+from domain.positions import positions_of
 from domain.problem import IntArray, Problem, build_problem
 from domain.terms import Terms
 from domain.verify import verify_orders, verify_quantities
@@ -61,9 +63,6 @@ __all__ = [
     "rebalance",
     "solve",
 ]
-
-REBALANCED = "rebalanced"
-AT_LEAST_DRIFT = "at_least_drift"
 
 CLOSED_FORM = "closed_form"
 CVXPY = "cvxpy"
@@ -127,7 +126,11 @@ def decide(
     if isinstance(checked, Unfit):
         return _unfit(portfolio_id, portfolio, checked)
     problem = build_problem(checked, terms.policy, terms.scales)
+    if not terms.policy.is_plain:
+        return decide_extended(checked, terms, problem, solver, solved)
     in_the_way = _conflicts(problem)
+    if in_the_way and terms.policy.on_infeasible is OnInfeasible.RELAX:
+        return decide_infeasible(checked, terms, problem, solver, solved)
     if in_the_way:
         return _infeasible(checked, terms, problem, in_the_way)
     answer = _answer(checked, terms, problem, solve(problem, solver))
@@ -264,7 +267,7 @@ def _infeasible(
         cash_after=checked.cash,
         drift_before=drift,
         drift_after=drift,
-        positions=_positions(checked, terms, problem, problem.held),
+        positions=positions_of(checked, terms, problem, problem.held),
     )
 
 
@@ -283,7 +286,7 @@ def _answer(checked: CheckedPortfolio, terms: Terms, problem: Problem, solution:
         cash_after=money.subtract(checked.cash, money.from_units(spent, problem.money_places)),
         drift_before=money.from_units(problem.drift(problem.held), problem.fine_places),
         drift_after=objective,
-        positions=_positions(checked, terms, problem, solution.quantity),
+        positions=positions_of(checked, terms, problem, solution.quantity),
         orders=orders,
         proof=Proof(
             method=solution.method,
@@ -294,20 +297,6 @@ def _answer(checked: CheckedPortfolio, terms: Terms, problem: Problem, solution:
             bound_by=EXACT,
         ),
     )
-
-
-def _positions(checked: CheckedPortfolio, terms: Terms, problem: Problem, after: IntArray) -> Positions:
-    listing = terms.listing(problem.security_ids, checked.prices)
-    weights = money.ten_thousandths((problem.price * after).tolist(), problem.market_value)
-    shares_before: list[Shares] = problem.held.tolist()
-    shares_after: list[Shares] = after.tolist()
-    for security_id, fraction in checked.fractions.items():
-        place = problem.security_ids.index(security_id)
-        shares_before[place] = money.add(Decimal(shares_before[place]), fraction)
-        shares_after[place] = adjusted = money.add(Decimal(shares_after[place]), fraction)
-        worth = money.multiply(listing.prices[place], adjusted)
-        weights[place] = money.to_units(money.weight4(worth, checked.market_value), 4)
-    return Positions(listing, shares_before, shares_after, weights)
 
 
 # ------------------------------------------------------------------------------------------------ verifying

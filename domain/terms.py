@@ -39,7 +39,7 @@ class Terms:
     @classmethod
     def of(cls, model: InvestmentModel, prices: Mapping[SecurityId, Decimal], policy: Policy) -> "Terms":
         """Terms of any model and prices, also where some are missing: each portfolio is told by its own checks."""
-        market = Market(model, prices)
+        market = Market(model, prices, policy.bounds)
         return cls(
             policy=policy,
             market=market,

@@ -37,11 +37,16 @@ _OUTSIDE_BAND: _Band = (0, 0)  # of a security outside the model: nothing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One promise that does not hold. ``rule`` is a stable word; ``security_id`` None: the portfolio as a whole."""
+    """One promise that does not hold. ``rule`` is a stable word; ``security_id`` None: the portfolio as a whole.
+
+    ``amount`` is by how much, where that can be said: in money, or in orders where the rule counts them.
+    """
 
     rule: str
     message: str
     security_id: SecurityId | None = None
+    group: str | None = None
+    amount: Fraction | None = None
 
 
 def verify_quantities(
@@ -196,15 +201,17 @@ def verify_orders(
     after: Mapping[SecurityId, Shares],
     prices: Mapping[SecurityId, Decimal],
     orders: Iterable[Order],
+    cost: Decimal = _ZERO,
 ) -> tuple[Violation, ...]:
     """What is wrong with these orders; empty if they turn ``before`` into ``after`` and the cash agrees to the digit.
 
     Takes plain values, so that a published order set can be held against the source's own portfolio. Each order
     must be of at least one whole share at the given price, at most one for a security, the sells first.
+    ``cost`` is what they cost together, paid from cash.
     """
     violations: list[Violation] = []
     add, subtract, multiply, buy = _EXACT.add, _EXACT.subtract, _EXACT.multiply, Side.BUY
-    cash, reached = cash_before, dict(before)
+    cash, reached = subtract(cash_before, cost), dict(before)
     traded: set[SecurityId] = set()
     last_side = Side.SELL
     for order in orders:

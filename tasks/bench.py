@@ -15,22 +15,43 @@ from domain.job import Job, JobState
 from domain.ports import JobStore, OrderSetPublisher, Publication, Token
 from domain.prices import PriceSnapshot, thaw
 from domain.terms import Terms
+from tasks.inline_portfolio import decode_policy
 
 log = structlog.get_logger(__name__)
 
 SEATS_KNOWN_FOR = timedelta(seconds=1)
+POLICIES_KEPT = 32  # of one job, each with the terms of its model: some hundred KB
 
 
 @dataclass(frozen=True, slots=True)
 class FrozenJob:
     """A job's part that never changes while it runs: its model, policy and market. Nothing else of ``job`` is fresh.
 
-    ``terms`` are these made ready for solving, once for all of its portfolios.
+    ``terms`` are these made ready for solving, once for all of its portfolios that have no policy of their own.
     """
 
     job: Job
     snapshot: PriceSnapshot
     terms: Terms
+    _own_terms: OrderedDict[bytes, Terms] = field(
+        default_factory=OrderedDict, init=False, compare=False, repr=False
+    )
+
+    def terms_of(self, policy: bytes) -> Terms:
+        """Those of portfolios with this policy of their own (`tasks.inline_portfolio.encode_policy`; empty: none).
+
+        The last few are kept: the portfolios of a job that have one often share it, and 50,000 may not.
+        """
+        if not policy:
+            return self.terms
+        terms = self._own_terms.pop(policy, None)
+        if terms is None:
+            own = self.job.policy.with_changes(decode_policy(policy))
+            terms = Terms.of(self.job.model, self.snapshot.prices, own)
+        self._own_terms[policy] = terms
+        if len(self._own_terms) > POLICIES_KEPT:
+            self._own_terms.popitem(last=False)
+        return terms
 
 
 class FrozenJobs:

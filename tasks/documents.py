@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from domain import money
+from domain.explain.told import ConflictTold, Explanation, OrderExplained, Relaxed
 from domain.ids import SecurityId
 from domain.rebalance import Conflict, Order, Proof, Rebalance, Side
 
@@ -65,12 +66,25 @@ class ProofRow(msgspec.Struct, gc=False):
     bound_by: str
 
 
+class RelaxedRow(msgspec.Struct, gc=False):
+    """`domain.answer.Relaxed`, field by field, as it is printed."""
+
+    rule: Annotated[str, msgspec.Meta(description="A stable word.")]
+    security_id: SecurityId | None
+    group: str | None
+    amount: Annotated[Number, msgspec.Meta(description="By how much it gave way.")]
+    unit: Annotated[str, msgspec.Meta(description="money, or orders.")]
+    message: Annotated[str, msgspec.Meta(description="A sentence for people.")]
+
+
 def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
     """The output of ``trimtab solve``, for `encode`: decimals as plain strings, shares of an order as a number.
 
-    ``notes`` say what a policy left out. Sums are null where the input did not allow them to be computed.
+    ``notes`` say what a policy left out. Sums are null where the input did not allow them to be computed. ``cost``
+    and ``turnover`` are there only where the policy asks for more than targets, bounds and the cash floors or where rules
+    gave way, ``relaxed`` only where they did, and ``explanation`` only where there is one.
     """
-    return {
+    document: dict[str, Any] = {
         "portfolio_id": rebalance.portfolio_id,
         "outcome": rebalance.outcome.value,
         "reason": rebalance.reason,
@@ -85,6 +99,13 @@ def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
         "orders": order_rows(rebalance.orders),
         "proof": None if rebalance.proof is None else _proof(rebalance.proof),
     }
+    beyond = {"cost": rebalance.cost, "turnover": rebalance.turnover}
+    document.update({name: money.plain(sum_) for name, sum_ in beyond.items() if sum_ is not None})
+    if rebalance.relaxed:
+        document["relaxed"] = [_relaxed(each) for each in rebalance.relaxed]
+    if rebalance.explanation is not None:
+        document["explanation"] = _explanation(rebalance.explanation)
+    return document
 
 
 def encode(document: dict[str, Any] | msgspec.Struct) -> bytes:
@@ -130,3 +151,57 @@ def _proof(proof: Proof) -> ProofRow:
         solver=proof.solver,
         bound_by=proof.bound_by,
     )
+
+
+def _relaxed(relaxed: Relaxed) -> RelaxedRow:
+    return RelaxedRow(
+        rule=relaxed.rule,
+        security_id=relaxed.security_id,
+        group=relaxed.group,
+        amount=money.plain(relaxed.amount),
+        unit=relaxed.unit,
+        message=relaxed.message,
+    )
+
+
+def _explanation(explanation: Explanation) -> dict[str, Any]:
+    """Of an answer its orders and their cash, of none the conflicts and what would have to give way."""
+    if explanation.lowest_cash is None:
+        return {
+            "conflicts": [_rules_in_conflict(each) for each in explanation.conflicts],
+            "least_relaxation": [_relaxed(each) for each in explanation.least_relaxation],
+            "relaxation_proved_by": explanation.relaxation_proved_by,
+        }
+    return {
+        "orders": [_order_explained(each) for each in explanation.orders],
+        "lowest_cash": money.plain(explanation.lowest_cash),
+        "slip_covered": _text(explanation.slip_covered),
+        "relaxation_proved_by": explanation.relaxation_proved_by,
+    }
+
+
+def _order_explained(order: OrderExplained) -> dict[str, Any]:
+    return {
+        "security_id": order.security_id,
+        "reason": order.reason,
+        "group": order.group,
+        "drift_before": money.plain(order.drift_before),
+        "drift_after": money.plain(order.drift_after),
+        "message": order.message,
+    }
+
+
+def _rules_in_conflict(conflict: ConflictTold) -> dict[str, Any]:
+    return {
+        "rules": [
+            {
+                "rule": rule.rule,
+                "security_id": rule.security_id,
+                "group": rule.group,
+                "message": rule.message,
+            }
+            for rule in conflict.rules
+        ],
+        "irreducible": conflict.irreducible,
+        "proved_by": conflict.proved_by,
+    }

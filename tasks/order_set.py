@@ -11,7 +11,7 @@ from domain.job import Job
 from domain.ports import Finish
 from domain.prices import PriceSnapshot
 from domain.rebalance import Outcome, Rebalance, Side
-from tasks.documents import ConflictRow, Number, OrderRow, ProofRow, encode, rebalance_document
+from tasks.documents import ConflictRow, Number, OrderRow, ProofRow, RelaxedRow, encode, rebalance_document
 
 ORDER_SET_SCHEMA: Final = "trimtab.order-set.v1"
 RESULT_SCHEMA = "trimtab.result.v1"
@@ -29,6 +29,9 @@ _PUBLISHED = (
     "drift_before",
     "drift_after",
 )
+
+# Only where the policy asks for more than targets, bounds and the cash floors, or rules gave way.
+_BEYOND = ("cost", "turnover", "relaxed")
 
 
 def finish_of(job: Job, fence: int, rebalance: Rebalance, snapshot: PriceSnapshot) -> Finish:
@@ -74,6 +77,7 @@ def _order_set(head: dict[str, Any], document: dict[str, Any], snapshot: PriceSn
         **{name: document[name] for name in _PUBLISHED},
         orders=_published(document["orders"], snapshot.tickers),
         proof=document["proof"],
+        **{name: document[name] for name in _BEYOND if name in document},
     )
 
 
@@ -132,3 +136,16 @@ class OrderSet(msgspec.Struct, kw_only=True, gc=False):
     drift_after: Number | None
     orders: Annotated[list[PublishedOrder], msgspec.Meta(description="Sells first.")]
     proof: Annotated[ProofRow | None, msgspec.Meta(description="Null without an answer.")]
+    cost: Annotated[
+        Number | msgspec.UnsetType,
+        msgspec.Meta(
+            description="What the orders cost; where the policy asks for more than bounds and floors."
+        ),
+    ] = msgspec.UNSET
+    turnover: Annotated[
+        Number | msgspec.UnsetType, msgspec.Meta(description="What they buy and sell together; likewise.")
+    ] = msgspec.UNSET
+    relaxed: Annotated[
+        list[RelaxedRow] | msgspec.UnsetType,
+        msgspec.Meta(description="What gave way; only with the reason relaxed."),
+    ] = msgspec.UNSET

@@ -25,15 +25,20 @@ def list_rebalances(
     *,
     model_id: ModelId | None = None,
     portfolio_ids: Sequence[PortfolioId] = (),
+    dry_run: bool = False,
     offset: int,
     limit: int,
 ) -> Sequence[Job]:
-    """Jobs that are over and not deleted, newest first. ``portfolio_ids``: with any of these in it."""
+    """Jobs that are over and not deleted, newest first. ``portfolio_ids``: with any of these in it.
+
+    Dry runs traded nothing: they stand apart, and are listed when they are asked for.
+    """
     return services.jobs.list_jobs(
         states=CLOSED,
         model_id=model_id,
         portfolio_ids=portfolio_ids,
         deleted=False,
+        dry_run=dry_run,
         offset=offset,
         limit=limit,
     )

@@ -30,13 +30,12 @@ from domain.errors import (
 )
 from domain.item import Item, ItemState
 from domain.job import Job
-from domain.portfolio import Portfolio
 from domain.ports import ClaimMiss, Finish, Publication, Stage, Token
 from domain.rebalance import Conflict, Outcome, Rebalance, decide
 from tasks.bench import Bench, FrozenJob
 from tasks.close_job import close_job_if_finished
 from tasks.healing import note_healing
-from tasks.inline_portfolio import decode_portfolio
+from tasks.inline_portfolio import decode_sent
 from tasks.order_set import finish_of
 from tasks.services import Rules, Services
 from tasks.tokens import tokens_of
@@ -253,14 +252,15 @@ def _close(token: Token, services: Services) -> None:
 
 def _rebalance(item: Item, frozen: FrozenJob, services: Services) -> Rebalance:
     watch = services.meter.watch()
-    portfolio = _portfolio(item, services)
-    if portfolio is None and item.inline is None and services.directory.name(item.portfolio_id) is None:
+    sent = decode_sent(item.inline)
+    portfolio = sent.portfolio or services.accounting.portfolio(item.portfolio_id)
+    if portfolio is None and services.directory.name(item.portfolio_id) is None:
         return _unknown_portfolio(item)
     watch.lap(Stage.FETCH)
     rebalance = decide(
         item.portfolio_id,
         portfolio,
-        frozen.terms,
+        frozen.terms_of(sent.policy),
         services.solver,
         _stated_value(services.rules),
         solved=partial(watch.lap, Stage.SOLVE),
@@ -269,12 +269,6 @@ def _rebalance(item: Item, frozen: FrozenJob, services: Services) -> Rebalance:
     watch.lap(Stage.SOLVE if rebalance.proof is None else Stage.VERIFY)
     services.meter.decided(rebalance)
     return rebalance
-
-
-def _portfolio(item: Item, services: Services) -> Portfolio | None:
-    if item.inline is not None:
-        return decode_portfolio(item.inline)
-    return services.accounting.portfolio(item.portfolio_id)
 
 
 def _stated_value(rules: Rules) -> StatedValueRange:

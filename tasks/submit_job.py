@@ -3,11 +3,13 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice, repeat
 from typing import Any
 
+from domain.contradictions import Contradiction, Contradictions, ModelWeights
 from domain.errors import Busy, Invalid, KeyReused, NotFound
 from domain.ids import JobId, ModelId, PortfolioId, SecurityId
 from domain.job import Job
@@ -15,8 +17,12 @@ from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
 from domain.ports import Member
 from tasks.deadline import deadline_of
-from tasks.inline_portfolio import encode_portfolio
+from tasks.inline_portfolio import encode_policy, encode_sent
+from tasks.policies import with_keys
 from tasks.services import Rules, Services
+
+CONTRADICTION = "contradiction"
+_FAULTS_TOLD = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +30,8 @@ class SubmitJob:
     """A request whose shape was already checked. ``request_sha256`` is over its canonical bytes.
 
     Neither ``portfolio_ids`` nor ``portfolios``: every portfolio that follows the model.
-    ``policy`` holds only the keys the request sets; they stand over the model's own.
+    ``policy`` holds only the keys the request sets; they stand over the model's own. Those of one portfolio, in
+    ``portfolio_policies``, stand over both.
     """
 
     key: str
@@ -34,6 +41,7 @@ class SubmitJob:
     portfolios: tuple[Portfolio, ...] | None = None
     prices: Mapping[SecurityId, Decimal] | None = None
     policy: Mapping[str, Any] | None = None
+    portfolio_policies: Mapping[PortfolioId, Mapping[str, Any]] = field(default_factory=dict)
     parallelism: int | None = None
     dry_run: bool = False
     deadline: datetime | None = None
@@ -61,7 +69,8 @@ def submit_job(command: SubmitJob, services: Services) -> Submitted:
 
     Raises:
         NotFound: the model.
-        Invalid: an empty model, no portfolios, too many, duplicate ids, parallelism or deadline out of range.
+        Invalid: an empty model, no portfolios, too many, duplicate ids, parallelism or deadline out of range, a
+            policy that breaks a rule, or one that no price can satisfy (code ``contradiction``).
         KeyReused: the key was used with another request.
         Busy: there is too much open work. Asked last: what can never be taken is refused for what it is, and a
             known key is always answered. Requests of one moment may pass the limit together.
@@ -74,6 +83,7 @@ def submit_job(command: SubmitJob, services: Services) -> Submitted:
     model.require_targets()
     ids = _portfolio_ids(command, model)
     _require_portfolios(ids, model, services.rules)
+    _require_policies(command, ids, model)
     members_sha256 = _fingerprint(_members(command, ids))
     job = _job(command, model, members_sha256, len(ids), services)
     _require_room(job, services)
@@ -103,7 +113,7 @@ def _job(command: SubmitJob, model: InvestmentModel, members_sha256: str, n: int
         key=command.key,
         request_sha256=command.request_sha256,
         model=replace(model, portfolios=()),
-        policy=model.policy.with_changes(command.policy or {}),
+        policy=with_keys(model.policy, command.policy or {}, "policy"),
         parallelism=_parallelism(command.parallelism, services.rules),
         n=n,
         members_sha256=members_sha256,
@@ -123,9 +133,13 @@ def _portfolio_ids(command: SubmitJob, model: InvestmentModel) -> Sequence[Portf
 
 def _members(command: SubmitJob, ids: Sequence[PortfolioId]) -> Iterator[Member]:
     """One by one: a list of a million, and their data written out, would be several times the request."""
-    if command.portfolios is None:
-        return (Member(portfolio_id=portfolio_id) for portfolio_id in ids)
-    return (Member(portfolio_id=p.portfolio_id, inline=encode_portfolio(p)) for p in command.portfolios)
+    portfolios: Iterable[Portfolio | None] = (
+        repeat(None) if command.portfolios is None else command.portfolios
+    )
+    policies = command.portfolio_policies
+    for portfolio_id, portfolio in zip(ids, portfolios, strict=False):  # strict=False: None without end
+        policy = encode_policy(policies[portfolio_id]) if portfolio_id in policies else b""
+        yield Member(portfolio_id=portfolio_id, inline=encode_sent(portfolio_id, portfolio, policy))
 
 
 def _require_portfolios(ids: Sequence[PortfolioId], model: InvestmentModel, rules: Rules) -> None:
@@ -144,6 +158,68 @@ def _require_portfolios(ids: Sequence[PortfolioId], model: InvestmentModel, rule
         raise Invalid(
             f"portfolios named more than once: {', '.join(doubled[:10])}", code="duplicate_portfolio"
         )
+
+
+def _require_policies(command: SubmitJob, ids: Sequence[PortfolioId], model: InvestmentModel) -> None:
+    """Each policy by the domain's rules, and none that no price can satisfy."""
+    strangers = sorted(command.portfolio_policies.keys() - set(ids))
+    if strangers:
+        raise Invalid(
+            f"{len(strangers)} policies are of portfolios that this request does not rebalance",
+            details=tuple(
+                {
+                    "field": f"portfolio_policies.{each}",
+                    "message": "is none of the portfolios of this request",
+                }
+                for each in strangers[:_FAULTS_TOLD]
+            ),
+        )
+    faults = list(islice(_contradictions(command, ids, model), _FAULTS_TOLD))
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise Invalid(
+            f"no price can satisfy this: {faults[0]['message']}{more}",
+            code=CONTRADICTION,
+            details=tuple(faults),
+        )
+
+
+def _contradictions(
+    command: SubmitJob, ids: Sequence[PortfolioId], model: InvestmentModel
+) -> Iterator[Mapping[str, str]]:
+    """Of each policy that is there, told once; of each portfolio that came with the request."""
+    policy = with_keys(model.policy, command.policy or {}, "policy")
+    weights = ModelWeights(model.positions)
+    known = {b"": Contradictions(weights, policy)}
+    if len(command.portfolio_policies) < len(ids):
+        yield from _told(known[b""].of_every_portfolio, "policy")
+    portfolios = command.portfolios or ()
+    if not command.portfolio_policies and (policy.is_plain or not portfolios):
+        return  # nearly always, and then nothing is asked of a million portfolios one by one
+    for portfolio_id, portfolio, place in _places(ids, portfolios):
+        changes = command.portfolio_policies.get(portfolio_id, {})
+        key = encode_policy(changes) if changes else b""
+        if key not in known:
+            known[key] = Contradictions(weights, with_keys(policy, changes, place))
+            yield from _told(known[key].of_every_portfolio, place)
+        if portfolio is not None and not known[key].of_every_portfolio:
+            yield from _told(known[key].of(portfolio), place)
+
+
+def _places(
+    ids: Sequence[PortfolioId], portfolios: Sequence[Portfolio]
+) -> Iterator[tuple[PortfolioId, Portfolio | None, str]]:
+    """Each portfolio, and where its policy stands in the request."""
+    if portfolios:
+        for index, portfolio in enumerate(portfolios):
+            yield portfolio.portfolio_id, portfolio, f"portfolios[{index}].policy"
+    else:
+        for portfolio_id in ids:
+            yield portfolio_id, None, f"portfolio_policies.{portfolio_id}"
+
+
+def _told(contradictions: Iterable[Contradiction], place: str) -> Iterator[Mapping[str, str]]:
+    return ({"field": f"{place}.{each.rule}", "message": each.message} for each in contradictions)
 
 
 def _require_room(job: Job, services: Services) -> None:

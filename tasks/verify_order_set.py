@@ -1,20 +1,23 @@
-"""Hold a published order set against the stored result: is it executable, within bounds and above the floor?
+"""Hold a published order set against the stored result: is it executable, and does it keep every rule of the policy?
 
 Works on the two JSON documents alone, as a consumer in any language could: from the positions and cash before,
 the orders must lead to whole shares inside every bound and to the stated cash, exactly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from domain.checks import CheckedPortfolio
+from domain.explain.infeasible import unaccounted
+from domain.explain.told import Relaxed
 from domain.ids import PortfolioId, SecurityId
 from domain.model import ModelPosition
 from domain.money import add_products, parse_decimal, split_whole
 from domain.policy import Policy
 from domain.rebalance import Order, Side
-from domain.verify import verify_orders, verify_quantities
+from domain.rules import broken_rules, misstated
+from domain.verify import Violation, verify_orders, verify_quantities
 
 _ANSWERED = frozenset({"traded", "no_trade"})
 _SAME = (
@@ -27,6 +30,9 @@ _SAME = (
     "drift_after",
     "snapshot_sha256",
     "proof",
+    "cost",
+    "turnover",
+    "relaxed",
 )
 
 
@@ -62,17 +68,42 @@ def _order_faults(order_set: Mapping[str, Any], result: Mapping[str, Any], polic
         after[order.security_id] = after.get(order.security_id, Decimal(0)) + sign * order.quantity
     checked = _checked(result, before)
     whole = {security_id: split_whole(quantity)[0] for security_id, quantity in after.items()}
-    violations = verify_quantities(checked, policy, whole) + verify_orders(
+    cost = Decimal(order_set.get("cost", "0"))
+    relaxed = [_relaxed(each) for each in order_set.get("relaxed", ())]
+    turnover = Decimal(order_set.get("turnover", "0"))
+    violations = _broken(checked, policy, whole, relaxed, cost=cost, turnover=turnover)
+    violations += verify_orders(
         cash_before=parse_decimal(order_set["cash_before"]),
-        cash_after=parse_decimal(order_set["cash_after"]),
+        cash_after=Decimal(order_set["cash_after"]),
         before=before,
         after={
             SecurityId(p["security_id"]): parse_decimal(p["adjusted_quantity"]) for p in result["positions"]
         },
         prices=checked.prices,
         orders=orders,
+        cost=cost,
     )
     return [violation.message for violation in violations]
+
+
+def _broken(
+    checked: CheckedPortfolio,
+    policy: Policy,
+    whole: Mapping[SecurityId, int],
+    relaxed: Sequence[Relaxed],
+    *,
+    cost: Decimal,
+    turnover: Decimal,
+) -> tuple[Violation, ...]:
+    """What is wrong with these shares; a rule may give way as ``relaxed`` states it, by that and no other amount."""
+    if policy.is_plain and not relaxed:
+        return verify_quantities(checked, policy, whole)
+    broken = unaccounted(broken_rules(checked, policy, whole), relaxed)
+    return broken or misstated(checked, policy, whole, cost=cost, turnover=turnover)
+
+
+def _relaxed(relaxed: Mapping[str, Any]) -> Relaxed:
+    return Relaxed(**{**relaxed, "amount": Decimal(relaxed["amount"])})
 
 
 def _order(order: Mapping[str, Any]) -> Order:

@@ -4,8 +4,8 @@ Decimals are strings, moments are UTC, and a field that has no value is null rat
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -18,10 +18,15 @@ from domain.item import FINAL_STATES, Attempt, Item, ItemState, Out
 from domain.job import Job, JobState
 from domain.model import InvestmentModel
 from domain.money import plain
+from domain.policy import Policy
 from domain.ports import ModelCounts
+from tasks import what_if
 from tasks.broker_outage import why_it_waits
+from tasks.compare import Compared, Frontier
 from tasks.rebalances import version_of
 from tasks.services import Services
+
+_ZERO = Decimal(0)
 
 DecimalText = Annotated[Decimal, PlainSerializer(plain, return_type=str)]
 
@@ -266,6 +271,17 @@ class ProofAnswer(Answer):
     bound_by: str
 
 
+class RelaxedAnswer(Answer):
+    """A rule that gave way."""
+
+    rule: str
+    security_id: str | None
+    group: str | None
+    amount: str
+    unit: str = Field(description="money or orders.")
+    message: str
+
+
 class RebalancedPortfolioAnswer(Answer):
     """One portfolio. Sums are null where its input did not allow them, and where it failed or was cancelled."""
 
@@ -279,6 +295,11 @@ class RebalancedPortfolioAnswer(Answer):
     drift_after: str | None = None
     orders: list[OrderAnswer] = []
     proof: ProofAnswer | None = None
+    cost: str | None = Field(
+        default=None, description="Of the orders, where the policy asks for such things."
+    )
+    turnover: str | None = Field(default=None, description="Likewise: bought and sold together.")
+    relaxed: list[RelaxedAnswer] = []
 
 
 class RebalancePortfoliosAnswer(Answer):
@@ -385,13 +406,56 @@ class ModelPositionAnswer(Answer):
     high_drift: DecimalText
 
 
+class GroupAnswer(Answer):
+    name: str
+    security_ids: list[str]
+    min: DecimalText
+    max: DecimalText
+
+
 class PolicyAnswer(Answer):
+    """Every key, also where nothing is asked: then it stands at its default."""
+
     cash_floor: DecimalText
     cash_floor_amount: DecimalText
+    raise_cash: DecimalText
+    run_type: str
+    bounds: str
+    on_infeasible: str
+    lot_size: int
+    lot_sizes: dict[str, int]
+    min_trade: DecimalText
+    max_orders: int | None
+    max_turnover: DecimalText | None
+    cost_rate: DecimalText
+    cost_per_order: DecimalText
+    no_buy: list[str]
+    no_sell: list[str]
+    no_trade: list[str]
+    groups: list[GroupAnswer]
     missing_price: str
     fractional_holding: str
     short_holding: str
     negative_cash: str
+
+
+def policy_answer(policy: Policy) -> PolicyAnswer:
+    told = {name: getattr(policy, name) for name in PolicyAnswer.model_fields}
+    told |= {name: list(told[name]) for name in ("no_buy", "no_sell", "no_trade")}
+    told["lot_sizes"] = {lot.security_id: lot.size for lot in policy.lot_sizes}
+    told["groups"] = [
+        GroupAnswer(name=each.name, security_ids=list(each.security_ids), min=each.min, max=each.max)
+        for each in policy.groups
+    ]
+    return PolicyAnswer(**told)
+
+
+def asked_of(policy: PolicyAnswer) -> Iterator[tuple[str, str]]:
+    """Key and value of what is asked at all, for people."""
+    told, nothing = policy.model_dump(mode="json"), policy_answer(Policy()).model_dump(mode="json")
+    for name, value in told.items():
+        if value != nothing[name]:
+            yield name, value if isinstance(value, str) else json.dumps(value)
 
 
 class ModelAnswer(Answer):
@@ -432,14 +496,7 @@ def model_answer(model: InvestmentModel) -> ModelAnswer:
             for position in model.positions
         ],
         portfolios=list(model.portfolios),
-        policy=PolicyAnswer(
-            cash_floor=model.policy.cash_floor,
-            cash_floor_amount=model.policy.cash_floor_amount,
-            missing_price=model.policy.missing_price,
-            fractional_holding=model.policy.fractional_holding,
-            short_holding=model.policy.short_holding,
-            negative_cash=model.policy.negative_cash,
-        ),
+        policy=policy_answer(model.policy),
         version=model.version,
         last_rebalance_date=model.last_rebalance_date,
     )
@@ -455,4 +512,127 @@ def models_answer(
         total_positions=counts.positions,
         total_portfolios=counts.portfolios,
         next_offset=following if following < counts.models else None,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ what if
+
+
+class ComparedProofAnswer(Answer):
+    method: str
+    objective: DecimalText
+    lower_bound: DecimalText
+    gap: DecimalText
+    solver: str
+    bound_by: str
+
+
+class ConflictAnswer(Answer):
+    rule: str
+    message: str
+    security_id: str | None
+    amount: DecimalText | None
+
+
+class ComparedAnswer(Answer):
+    """One portfolio in one scenario. Sums are null where there is no such number."""
+
+    portfolio_id: str
+    scenario: str = Field(
+        description="do_nothing, policy (as asked, without a scenario's keys), or its name."
+    )
+    outcome: str = Field(
+        description="An outcome; do_nothing; failed: the solver gave nothing; skipped: the time was up."
+    )
+    reason: str | None
+    market_value: DecimalText | None
+    cash_before: DecimalText | None
+    cash_after: DecimalText | None
+    drift_before: DecimalText | None
+    drift_after: DecimalText | None
+    turnover: DecimalText | None = Field(description="Bought and sold together, in money.")
+    cost: DecimalText | None = Field(description="What the policy says that the orders cost.")
+    orders: int | None = Field(description="How many.")
+    proof: ComparedProofAnswer | None
+    relaxed: list[RelaxedAnswer]
+    conflicts: list[ConflictAnswer]
+
+
+class FrontierPointAnswer(Answer):
+    max_turnover: DecimalText | None = Field(
+        description="The limit, as a weight of market value; null: none."
+    )
+    spent: DecimalText = Field(description="Turnover or cost, as the frontier says.")
+    drift: DecimalText
+    turnover: DecimalText
+    cost: DecimalText
+    orders: int
+    cash_after: DecimalText
+    gap: DecimalText = Field(description="0: no answer under this limit has a lower objective.")
+
+
+class FrontierAnswer(Answer):
+    """The points that no other beats, in order of what they spend."""
+
+    portfolio_id: str
+    spent: str = Field(description="cost where the policy has costs, else turnover.")
+    drift_before: DecimalText | None
+    market_value: DecimalText | None
+    points: list[FrontierPointAnswer]
+    dominated: int = Field(description="Limits whose answer another one beats.")
+    infeasible: int = Field(description="Limits that leave no answer.")
+    unfinished: int = Field(description="Limits without an answer in time.")
+
+
+class WhatIfAnswer(Answer):
+    """Each portfolio in each scenario, doing nothing first."""
+
+    model_config = example(examples.WHAT_IF)
+
+    rows: list[ComparedAnswer]
+    frontier: FrontierAnswer | None
+
+
+def what_if_answer(found: what_if.WhatIfAnswer) -> WhatIfAnswer:
+    return WhatIfAnswer(
+        rows=[_compared(row) for row in found.rows],
+        frontier=None if found.frontier is None else _frontier(found.frontier),
+    )
+
+
+def _compared(row: Compared) -> ComparedAnswer:
+    told = {field.name: getattr(row, field.name) for field in fields(row)}
+    told["proof"] = None if row.proof is None else ComparedProofAnswer(**asdict(row.proof))
+    told["relaxed"] = [
+        RelaxedAnswer(**{**asdict(each), "amount": plain(each.amount)}) for each in row.relaxed
+    ]
+    told["conflicts"] = [
+        ConflictAnswer(rule=each.rule, message=each.message, security_id=each.security_id, amount=each.amount)
+        for each in row.conflicts
+    ]
+    return ComparedAnswer(**told)
+
+
+def _frontier(found: Frontier) -> FrontierAnswer:
+    return FrontierAnswer(
+        portfolio_id=found.portfolio_id,
+        spent=found.spent,
+        drift_before=found.present.drift_before,
+        market_value=found.present.market_value,
+        points=[
+            FrontierPointAnswer(
+                max_turnover=limit,
+                spent=getattr(row, found.spent),
+                drift=row.drift_after or _ZERO,
+                turnover=row.turnover or _ZERO,
+                cost=row.cost or _ZERO,
+                orders=row.orders or 0,
+                cash_after=row.cash_after or _ZERO,
+                gap=_ZERO if row.proof is None else row.proof.gap,
+            )
+            for limit, row in found.points
+        ],
+        dominated=found.dominated,
+        infeasible=found.infeasible,
+        unfinished=found.unfinished,
     )

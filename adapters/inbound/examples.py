@@ -149,6 +149,23 @@ MODEL: Final[Document] = {
     "policy": {
         "cash_floor": "0.02",
         "cash_floor_amount": "0",
+        "raise_cash": "0",
+        "run_type": "to_target",
+        "bounds": "absolute",
+        "on_infeasible": "report",
+        "lot_size": 1,
+        "lot_sizes": {},
+        "min_trade": "100.00",
+        "max_orders": None,
+        "max_turnover": "0.15",
+        "cost_rate": "0.001",
+        "cost_per_order": "4.95",
+        "no_buy": [],
+        "no_sell": ["STOCK0000000000000000003"],
+        "no_trade": [],
+        "groups": [
+            {"name": "Energy", "security_ids": ["STOCK0000000000000000001"], "min": "0", "max": "0.30"}
+        ],
         "missing_price": "reject",
         "fractional_holding": "reject",
         "short_holding": "reject",
@@ -165,6 +182,58 @@ MODELS: Final[Document] = {
     "next_offset": None,
 }
 
+_NOTHING_DONE: Final[Document] = {
+    "portfolio_id": "PORTFOLIO-0001",
+    "scenario": "do_nothing",
+    "outcome": "do_nothing",
+    "reason": None,
+    "market_value": "11337.00",
+    "cash_before": "5200.00",
+    "cash_after": "5200.00",
+    "drift_before": "5570.15",
+    "drift_after": "5570.15",
+    "turnover": "0",
+    "cost": "0",
+    "orders": 0,
+    "proof": None,
+    "relaxed": [],
+    "conflicts": [],
+}
+_DONE: Final[Document] = {
+    **_NOTHING_DONE,
+    "scenario": "policy",
+    "outcome": "traded",
+    "reason": "rebalanced",
+    "cash_after": "5690.96",
+    "drift_after": "160.91",
+    "turnover": "490.96",
+    "orders": 1,
+    "proof": _PROOF,
+}
+WHAT_IF: Final[Document] = {
+    "rows": [_NOTHING_DONE, _DONE],
+    "frontier": {
+        "portfolio_id": "PORTFOLIO-0001",
+        "spent": "turnover",
+        "drift_before": "5570.15",
+        "market_value": "11337.00",
+        "points": [
+            {
+                "max_turnover": None,
+                "spent": "490.96",
+                "drift": "160.91",
+                "turnover": "490.96",
+                "cost": "0",
+                "orders": 1,
+                "cash_after": "5690.96",
+                "gap": "0.00",
+            }
+        ],
+        "dominated": 0,
+        "infeasible": 1,
+        "unfinished": 0,
+    },
+}
 _NEXT_RUN: Final[Document] = {
     "at": "2026-11-28T03:00:00Z",
     "local": "2026-11-27T22:00:00-05:00",

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
+import msgspec
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -23,6 +24,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -42,10 +44,30 @@ from domain.ids import (
 from domain.job import Retry
 from domain.model import MAX_NAME_LENGTH, InvestmentModel, ModelPosition
 from domain.money import MAX_PLACES, MAX_WHOLE_DIGITS, parse_decimal, plain
-from domain.policy import FractionalHolding, MissingPrice, NegativeCash, Policy, ShortHolding
+from domain.policy import (
+    MAX_GROUP_NAME,
+    MAX_GROUPS,
+    MAX_LOT,
+    MAX_NAMED_SECURITIES,
+    MAX_ORDERS,
+    MAX_TURNOVER,
+    Bounds,
+    FractionalHolding,
+    Group,
+    MissingPrice,
+    NegativeCash,
+    OnInfeasible,
+    Policy,
+    RunType,
+    ShortHolding,
+)
 from domain.portfolio import Portfolio, Position
+from tasks.compare import AS_ASKED, DO_NOTHING, Scenario
+from tasks.policies import with_keys
 from tasks.retry_job import RetryJob
 from tasks.submit_job import SubmitJob
+from tasks.what_if import MAX_POINTS, MAX_SCENARIOS, MIN_POINTS, FrontierAsked, WhatIf
+from tasks.what_if import MAX_PORTFOLIOS as MAX_COMPARED_PORTFOLIOS
 
 REQUEST_SCHEMA: Final = "trimtab.rebalance-request.v1"
 
@@ -95,6 +117,12 @@ def _positive(number: Decimal) -> Decimal:
 def _weight(number: Decimal) -> Decimal:
     if not 0 <= number <= 1:
         raise _fault("must be within 0 and 1")
+    return number
+
+
+def _turnover(number: Decimal) -> Decimal:
+    if not 0 <= number <= MAX_TURNOVER:
+        raise _fault(f"must be within 0 and {MAX_TURNOVER}")
     return number
 
 
@@ -151,6 +179,9 @@ Amount = Annotated[Decimal, BeforeValidator(_exact_decimal), _decimal("1250.75")
 Price = Annotated[Amount, AfterValidator(_positive), _decimal("187.43", exclusiveMinimum=0)]
 Weight = Annotated[Amount, AfterValidator(_weight), _decimal("0.25", minimum=0, maximum=1)]
 Floor = Annotated[Amount, AfterValidator(_not_negative), _decimal("1250.75", minimum=0)]
+Turnover = Annotated[
+    Amount, AfterValidator(_turnover), _decimal("0.15", minimum=0, maximum=int(MAX_TURNOVER))
+]
 Moment = Annotated[
     datetime,
     BeforeValidator(_utc_moment),
@@ -202,6 +233,126 @@ def _once(names: Sequence[str], kind: str) -> None:
         raise _fault(f"must name each {kind} once, and has {', '.join(doubled[:10])}{more} more than once")
 
 
+SecurityIds = Annotated[list[SecurityIdText], Field(max_length=MAX_NAMED_SECURITIES)]
+LotSize = Annotated[int, Field(ge=1, le=MAX_LOT)]
+
+
+class GroupPayload(Payload):
+    """The securities of a sector, or of any other label, and what they may be worth together."""
+
+    name: str = Field(json_schema_extra={"minLength": 1, "maxLength": MAX_GROUP_NAME})
+    security_ids: SecurityIds = Field(min_length=1)
+    min: Weight = Field(default=Decimal(0), description="Weight of market value, at least.")
+    max: Weight = Field(default=Decimal(1), description="Weight of market value, at most.")
+
+    @field_validator("security_ids")
+    @classmethod
+    def _securities_once(cls, security_ids: list[str]) -> list[str]:
+        _once(security_ids, "security")
+        return security_ids
+
+    def group(self) -> Group:
+        """Its securities in order of id: the order they came in asks for nothing."""
+        return Group(
+            name=self.name,
+            security_ids=tuple(SecurityId(each) for each in sorted(self.security_ids)),
+            min=self.min,
+            max=self.max,
+        )
+
+
+_POLICY_EXAMPLE: dict[str, Any] = {
+    "cash_floor": "0.02",
+    "run_type": "to_band",
+    "max_turnover": "0.15",
+    "cost_rate": "0.001",
+    "cost_per_order": "4.95",
+    "no_sell": ["STOCK0000000000000000003"],
+    "groups": [{"name": "Energy", "security_ids": ["STOCK0000000000000000001"], "max": "0.30"}],
+}
+
+
+class PolicyPayload(Payload):
+    """What may be asked beyond targets and bounds. A key that is left out keeps what stands below it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_POLICY_EXAMPLE]})
+
+    cash_floor: Weight = Field(default=Decimal(0), description="Cash to keep, as a weight of market value.")
+    cash_floor_amount: Floor = Field(default=Decimal(0), description="Cash to keep, in money.")
+    raise_cash: Floor = Field(default=Decimal(0), description="Money to raise above the cash there is.")
+    # Strict pydantic wants the member itself; the name of one is what JSON can carry.
+    run_type: RunType = Field(default=RunType.TO_TARGET, strict=False)
+    bounds: Bounds = Field(
+        default=Bounds.ABSOLUTE,
+        strict=False,
+        description="What the model's drift bounds are weights of: market value, or their target.",
+    )
+    on_infeasible: OnInfeasible = Field(
+        default=OnInfeasible.REPORT,
+        strict=False,
+        description="Report the rules in conflict, or take the answer of least relaxation.",
+    )
+    lot_size: LotSize = Field(default=1, description="An order is a multiple of it, in shares.")
+    lot_sizes: dict[SecurityIdText, LotSize] = Field(
+        default_factory=dict,
+        json_schema_extra={"maxProperties": MAX_NAMED_SECURITIES},
+        description="By security id, instead of lot_size.",
+    )
+    min_trade: Floor = Field(
+        default=Decimal(0), description="An order is worth this much, in money, or more."
+    )
+    max_orders: Annotated[int, Field(ge=0, le=MAX_ORDERS)] | None = Field(
+        default=None, description="Orders at most; null: as many as it takes."
+    )
+    max_turnover: Turnover | None = Field(
+        default=None, description="Bought and sold together, as a weight of market value; null: no limit."
+    )
+    cost_rate: Weight = Field(
+        default=Decimal(0), description="Cost of an order as a fraction of its notional."
+    )
+    cost_per_order: Floor = Field(default=Decimal(0), description="Cost of each order, in money.")
+    no_buy: SecurityIds = Field(default_factory=list)
+    no_sell: SecurityIds = Field(default_factory=list)
+    no_trade: SecurityIds = Field(default_factory=list)
+    groups: list[GroupPayload] = Field(default_factory=list, max_length=MAX_GROUPS)
+    missing_price: MissingPrice = Field(default=MissingPrice.REJECT, strict=False)
+    fractional_holding: FractionalHolding = Field(default=FractionalHolding.REJECT, strict=False)
+    short_holding: ShortHolding = Field(default=ShortHolding.REJECT, strict=False)
+    negative_cash: NegativeCash = Field(default=NegativeCash.REJECT, strict=False)
+
+    @field_validator("groups")
+    @classmethod
+    def _groups_once(cls, groups: list[GroupPayload]) -> list[GroupPayload]:
+        _once([group.name for group in groups], "group")
+        return groups
+
+    def changes(self) -> dict[str, Any]:
+        """Only the keys that were sent, as the domain's values; lists in the one order that says nothing."""
+        return {name: self._value(name) for name in sorted(self.model_fields_set)}
+
+    def _value(self, name: str) -> object:
+        value = getattr(self, name)
+        match name:
+            case "no_buy" | "no_sell" | "no_trade":
+                return tuple(sorted(set(value)))
+            case "lot_sizes":
+                return dict(sorted(value.items()))
+            case "groups":
+                return tuple(each.group() for each in sorted(value, key=lambda group: str(group.name)))
+            case _:
+                return value
+
+    @model_serializer(mode="plain")
+    def _asked(self) -> dict[str, Any]:
+        """For the request's hash: a null among the keys is an answer (no limit), not an absence."""
+        asked: dict[str, Any] = msgspec.to_builtins(self.changes(), builtin_types=(Decimal,))
+        return asked
+
+    def over(self, policy: Policy, at: str = "policy") -> Policy:
+        """``policy`` with these keys set. Raises Invalid: a rule of policies is broken; told under ``at``."""
+        return with_keys(policy, self.changes(), at)
+
+
 class PositionPayload(Payload):
     """A holding. A negative quantity is a short, a fraction is possible: the policy says what becomes of them."""
 
@@ -217,6 +368,9 @@ class PortfolioPayload(Payload):
     positions: list[PositionPayload] = Field(default_factory=list)
     market_value: Amount | None = Field(
         default=None, description="What the source says the portfolio is worth; it is checked, not used."
+    )
+    policy: PolicyPayload | None = Field(
+        default=None, description="For this portfolio: key by key over the request's."
     )
 
     @field_validator("positions")
@@ -237,27 +391,14 @@ class PortfolioPayload(Payload):
         )
 
 
-class PolicyPayload(Payload):
-    """What may be asked beyond targets and bounds. A key that is left out keeps what stands below it."""
-
-    cash_floor: Weight = Field(default=Decimal(0), description="Cash to keep, as a weight of market value.")
-    cash_floor_amount: Floor = Field(default=Decimal(0), description="Cash to keep, in money.")
-    # Strict pydantic wants the member itself; the name of one is what JSON can carry.
-    missing_price: MissingPrice = Field(default=MissingPrice.REJECT, strict=False)
-    fractional_holding: FractionalHolding = Field(default=FractionalHolding.REJECT, strict=False)
-    short_holding: ShortHolding = Field(default=ShortHolding.REJECT, strict=False)
-    negative_cash: NegativeCash = Field(default=NegativeCash.REJECT, strict=False)
-
-    def changes(self) -> dict[str, Any]:
-        """Only the keys that were sent, as the domain's values."""
-        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
-
-    def policy(self) -> Policy:
-        return Policy(**self.changes())
-
-
 Parallelism = Annotated[int, Field(ge=1, le=_MAX_COUNT)]
 Prices = Annotated[dict[SecurityIdText, Price], Field(min_length=1)]
+PortfolioPolicies = Annotated[
+    dict[PortfolioIdText, PolicyPayload],
+    Field(
+        min_length=1, description="By portfolio id, for fetched ones: key by key over the request's policy."
+    ),
+]
 
 
 class _Asked(Payload):
@@ -296,6 +437,14 @@ class RebalanceRequest(_Asked):
                     "policy": {"cash_floor": "0.02"},
                     "dry_run": True,
                 },
+                {
+                    "model_id": "growth-60",
+                    "portfolio_ids": ["PORTFOLIO-0001", "PORTFOLIO-0002"],
+                    "policy": _POLICY_EXAMPLE,
+                    "portfolio_policies": {
+                        "PORTFOLIO-0002": {"run_type": "raise_cash", "raise_cash": "2500"}
+                    },
+                },
             ]
         }
     )
@@ -304,6 +453,7 @@ class RebalanceRequest(_Asked):
     model_id: ModelIdText
     portfolio_ids: list[PortfolioIdText] | None = Field(default=None, min_length=1)
     portfolios: list[PortfolioPayload] | None = Field(default=None, min_length=1)
+    portfolio_policies: PortfolioPolicies | None = None
     parallelism: Parallelism | None = Field(default=None, description="Portfolios in work at once, at most.")
 
     @field_validator("portfolio_ids")
@@ -322,6 +472,10 @@ class RebalanceRequest(_Asked):
     def _one_kind_of_portfolios(self) -> Self:
         if self.portfolio_ids is not None and self.portfolios is not None:
             raise _fault("give portfolio_ids or portfolios, not both")
+        if self.portfolio_policies is not None and self.portfolios is not None:
+            raise _fault(
+                "portfolios that are sent along have their policy in them, not in portfolio_policies"
+            )
         return self
 
     def sha256(self) -> str:
@@ -346,6 +500,7 @@ class ModelRebalance(_Asked):
     model_config = ConfigDict(json_schema_extra={"examples": [{"key": "nightly-2026-11-30"}, {}]})
 
     portfolio_ids: list[PortfolioIdText] | None = Field(default=None, min_length=1)
+    portfolio_policies: PortfolioPolicies | None = None
     parallelism: Parallelism | None = Field(default=None, description="Portfolios in work at once, at most.")
 
 
@@ -403,7 +558,7 @@ class _ModelBody(Payload):
             name=self.name,
             positions=tuple(position.position() for position in self.positions),
             portfolios=tuple(PortfolioId(portfolio_id) for portfolio_id in self.portfolios),
-            policy=self.policy.policy(),
+            policy=self.policy.over(Policy()),
             version=version,
             last_rebalance_date=last_rebalance_date,
         ).without_zero_targets()
@@ -528,6 +683,94 @@ class SolvePayload(Payload):
     model: SolveModelPayload
     prices: dict[SecurityIdText, Price]
     policy: PolicyPayload = Field(default_factory=PolicyPayload)
+
+
+class ScenarioPayload(Payload):
+    name: str = Field(
+        min_length=1,
+        max_length=MAX_GROUP_NAME,
+        description="Not do_nothing and not policy: those two are always there.",
+    )
+    policy: PolicyPayload = Field(default_factory=PolicyPayload, description="Key by key over the policy.")
+
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, name: str) -> str:
+        if not (name.strip() and name.isprintable()) or name in {DO_NOTHING, AS_ASKED}:
+            raise _fault(f"must be printable, and neither {DO_NOTHING} nor {AS_ASKED}")
+        return name
+
+
+class FrontierPayload(Payload):
+    portfolio_id: PortfolioIdText
+    points: Annotated[int, Field(ge=MIN_POINTS, le=MAX_POINTS)] = Field(
+        default=11, description="Limits on turnover that are tried."
+    )
+
+
+class WhatIfRequest(Payload):
+    """Scenarios side by side: nothing is stored, nothing published."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model_id": "growth-60",
+                    "portfolio_ids": ["PORTFOLIO-0001"],
+                    "scenarios": [
+                        {"name": "in the bands", "policy": {"run_type": "to_band"}},
+                        {"name": "few orders", "policy": {"max_orders": 5}},
+                    ],
+                    "frontier": {"portfolio_id": "PORTFOLIO-0001", "points": 11},
+                }
+            ]
+        }
+    )
+
+    model_id: ModelIdText | None = None
+    model: SolveModelPayload | None = None
+    portfolio_ids: list[PortfolioIdText] | None = Field(
+        default=None, min_length=1, max_length=MAX_COMPARED_PORTFOLIOS
+    )
+    portfolios: list[PortfolioPayload] | None = Field(
+        default=None, min_length=1, max_length=MAX_COMPARED_PORTFOLIOS
+    )
+    prices: Prices | None = Field(default=None, description="Prices by security id, instead of fetched ones.")
+    policy: PolicyPayload = Field(
+        default_factory=PolicyPayload, description="Over the model's own, key by key."
+    )
+    scenarios: list[ScenarioPayload] = Field(default_factory=list, max_length=MAX_SCENARIOS)
+    frontier: FrontierPayload | None = Field(
+        default=None, description="The least drift of one portfolio for every amount of trading."
+    )
+
+    @field_validator("portfolio_ids")
+    @classmethod
+    def _ids_once(cls, portfolio_ids: list[str] | None) -> list[str] | None:
+        _once(portfolio_ids or (), "portfolio")
+        return portfolio_ids
+
+    @field_validator("portfolios")
+    @classmethod
+    def _portfolios_once(cls, portfolios: list[PortfolioPayload] | None) -> list[PortfolioPayload] | None:
+        _once([portfolio.portfolio_id for portfolio in portfolios or ()], "portfolio")
+        if any(portfolio.policy is not None for portfolio in portfolios or ()):
+            raise _fault("a comparison has one policy and its scenarios: none for a portfolio")
+        return portfolios
+
+    @field_validator("scenarios")
+    @classmethod
+    def _scenarios_once(cls, scenarios: list[ScenarioPayload]) -> list[ScenarioPayload]:
+        _once([scenario.name for scenario in scenarios], "scenario")
+        return scenarios
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if (self.model_id is None) == (self.model is None):
+            raise _fault("give model_id or model")
+        if (self.portfolio_ids is None) == (self.portfolios is None):
+            raise _fault("give portfolio_ids or portfolios")
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -674,14 +917,10 @@ def parse_solve(body: bytes, *, max_bytes: int) -> SolveDocument:
     """Raises Invalid: the shape or a rule of models is broken."""
     payload = _validated(SolvePayload, load(body, max_bytes=max_bytes), "document")
     portfolio = payload.portfolio.portfolio()
-    policy = payload.policy.policy()
-    model = InvestmentModel(
-        model_id=ModelId("solve"),
-        name="solve",
-        positions=tuple(position.position() for position in payload.model.positions),
-        portfolios=(portfolio.portfolio_id,),
-        policy=policy,
-    )
+    policy = payload.policy.over(Policy())
+    if payload.portfolio.policy is not None:
+        policy = payload.portfolio.policy.over(policy, "portfolio.policy")
+    model = _unnamed(payload.model, (portfolio.portfolio_id,), policy)
     model.require_targets()
     return SolveDocument(
         portfolio=portfolio,
@@ -691,9 +930,40 @@ def parse_solve(body: bytes, *, max_bytes: int) -> SolveDocument:
     )
 
 
+def parse_what_if(body: bytes, *, max_bytes: int) -> WhatIf:
+    """Raises Invalid: the shape or a rule of models is broken."""
+    request = _validated(WhatIfRequest, load(body, max_bytes=max_bytes), "what-if")
+    asked = request.frontier
+    return WhatIf(
+        model_id=None if request.model_id is None else ModelId(request.model_id),
+        model=None if request.model is None else _unnamed(request.model, (), Policy()),
+        portfolio_ids=_ids(request.portfolio_ids) or (),
+        portfolios=_portfolios(request.portfolios) or (),
+        prices=_prices(request.prices),
+        policy=request.policy.changes(),
+        scenarios=tuple(Scenario(name=each.name, policy=each.policy.changes()) for each in request.scenarios),
+        frontier=None
+        if asked is None
+        else FrontierAsked(portfolio_id=PortfolioId(asked.portfolio_id), points=asked.points),
+    )
+
+
 # ------------------------------------------------------------------------------------------------ parts
 
 _PayloadT = TypeVar("_PayloadT", bound=Payload)
+
+
+def _unnamed(
+    payload: SolveModelPayload, portfolios: tuple[PortfolioId, ...], policy: Policy
+) -> InvestmentModel:
+    """A model that is sent along, not stored."""
+    return InvestmentModel(
+        model_id=ModelId("solve"),
+        name="solve",
+        positions=tuple(position.position() for position in payload.positions),
+        portfolios=portfolios,
+        policy=policy,
+    )
 
 
 def _with(document: object, **of_path: object) -> RebalanceRequest:
@@ -711,6 +981,7 @@ def _submit(request: RebalanceRequest, beside: Beside) -> SubmitJob:
         portfolios=_portfolios(request.portfolios),
         prices=_prices(request.prices),
         policy=None if request.policy is None else request.policy.changes(),
+        portfolio_policies=_portfolio_policies(request),
         parallelism=request.parallelism,
         dry_run=request.dry_run,
         deadline=request.deadline,
@@ -803,6 +1074,12 @@ def _ids(ids: list[str] | None) -> tuple[PortfolioId, ...] | None:
 
 def _portfolios(payloads: list[PortfolioPayload] | None) -> tuple[Portfolio, ...] | None:
     return None if payloads is None else tuple(payload.portfolio() for payload in payloads)
+
+
+def _portfolio_policies(request: RebalanceRequest) -> Mapping[PortfolioId, Mapping[str, Any]]:
+    inline = {each.portfolio_id: each.policy for each in request.portfolios or () if each.policy is not None}
+    asked = inline | (request.portfolio_policies or {})
+    return {PortfolioId(portfolio_id): policy.changes() for portfolio_id, policy in asked.items()}
 
 
 def _prices(prices: Mapping[str, Decimal] | None) -> Mapping[SecurityId, Decimal] | None:

@@ -3,6 +3,7 @@
 import math
 import threading
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
@@ -11,8 +12,10 @@ import cvxpy as cp
 
 from adapters.solver.compiled import Coefficients, CompiledProblem, padded_size
 from adapters.solver.native_output import native_stdout_silenced
+from adapters.solver.programs import ProgramFailed, solve_with_highs
 from domain.errors import SolverFailed, SolverTimeout
 from domain.problem import Problem, SolverAnswer
+from domain.program import Program, ProgramAnswer
 
 # One thread: a second one starts a scheduler for the whole process, after which solves with one thread fail.
 # No relative gap: the default calls answers optimal that are off by more, the richer the portfolio.
@@ -68,6 +71,21 @@ class CvxpySolver:
         if end.status == cp.USER_LIMIT:
             raise SolverTimeout(f"{self.name} found no answer within {self._time_limit_seconds:g} s")
         raise SolverFailed(f"{self.name} ended with status {end.status!r} and no answer")
+
+    def solve_program(
+        self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
+    ) -> ProgramAnswer:
+        """Hand the program to HiGHS as it is; see `domain.ports.Solver` and `adapters.solver.programs`.
+
+        Raises:
+            SolverFailed: an end without an answer, a claim that there is none, or the time limit.
+        """
+        limit = self._time_limit_seconds if time_limit is None else time_limit
+        with self._lock:
+            try:
+                return solve_with_highs(program, start, time_limit_seconds=limit)
+            except ProgramFailed as fault:
+                raise SolverFailed(f"{self.name} failed: {fault}") from fault
 
     def _compiled_for(self, count: int) -> CompiledProblem:
         size = padded_size(count)

@@ -1,9 +1,11 @@
 """The solver for processes that may never solve: CVXPY costs a second and 70 MB, paid at the first solve."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 from domain.ports import Solver
 from domain.problem import Problem, SolverAnswer
+from domain.program import Program, ProgramAnswer
 
 
 class DeferredSolver:
@@ -18,6 +20,11 @@ class DeferredSolver:
 
     def solve(self, problem: Problem) -> SolverAnswer:
         return self._solver.solve(problem)
+
+    def solve_program(
+        self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
+    ) -> ProgramAnswer:
+        return self._solver.solve_program(program, start, time_limit)
 
     @cached_property
     def _solver(self) -> Solver:

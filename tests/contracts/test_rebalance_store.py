@@ -73,6 +73,19 @@ def test_a_deleted_job_is_left_out_where_asked(store: Store) -> None:
     assert [found.job_id for found in store.list_jobs()] == [JOB_ID]
 
 
+def test_dry_runs_and_others_are_listed_apart(store: Store) -> None:
+    store.insert_job(job("real"))
+    store.insert_job(replace(job("dry"), dry_run=True))
+
+    def found(*, dry_run: bool | None) -> set[str]:
+        return {each.job_id for each in store.list_jobs(dry_run=dry_run)}
+
+    assert found(dry_run=True) == {"dry"}
+    assert found(dry_run=False) == {"real"}
+    assert found(dry_run=None) == {"dry", "real"}
+    assert store.get_job(JobId("dry")).dry_run
+
+
 def test_no_retry_brings_a_deleted_job_back(store: Store) -> None:
     stored = job_in(store, JobState.DONE_WITH_ERRORS)
     assert store.delete_job(JOB_ID, stored.gen)

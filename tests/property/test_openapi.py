@@ -4,6 +4,8 @@ schemathesis is used as a library: its pytest plugin is switched off in pyprojec
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ from starlette.testclient import TestClient
 
 from adapters.inbound import answers, payloads, schedule_answers
 from adapters.inbound.api import ApiOptions, create_app, health
+from adapters.solver.cvxpy_solver import CvxpySolver
 from domain.ids import JobId
 from tests.support import builders
 from tests.support.api_keys import StaticKeys, bearer
 from tests.support.front_desk import MODEL_ID, FrontDesk
+from tests.support.world import FakeUpstreams
 from tests.unit.test_http_access import TABLE
 
 schemathesis = pytest.importorskip("schemathesis", reason="the test group of pyproject.toml has it")
@@ -32,7 +36,21 @@ class Service:
     def __init__(self, folder: Path) -> None:
         self.desk = FrontDesk.open(folder)
         options = ApiOptions(version="9.9.9", keys=StaticKeys.one_a_role())
-        self.app = create_app(self.desk.services, options)
+        world = FakeUpstreams(
+            book={builders.portfolio_id(1): builders.portfolio(1000, {1: 10})},
+            by_security={builders.security_id(number): builders.ticker(number) for number in (1, 2)},
+            by_ticker={builders.ticker(number): Decimal(10 * number) for number in (1, 2)},
+        )
+        # A what-if fetches and solves while the caller waits.
+        services = replace(
+            self.desk.services,
+            prices=world,
+            securities=world,
+            accounting=world,
+            directory=world,
+            solver=CvxpySolver(time_limit_seconds=1),
+        )
+        self.app = create_app(services, options)
         self.headers = bearer("admin")
         with TestClient(self.app) as client:
             job_id = client.post("/api/v1/jobs", json={"model_id": MODEL_ID}, headers=self.headers).json()[

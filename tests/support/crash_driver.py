@@ -46,6 +46,7 @@ from tasks.services import Rules, Services
 from tasks.steward import QUEUE_NOTE, Steward
 from tasks.submit_job import SubmitJob, job_id_for, submit_job
 from tests.support import builders
+from tests.support.problems import NoPrograms
 from tests.support.world import AtOnce, FakeUpstreams
 from worker.crash_points import CrashPoint, watch_requests, watch_services, watch_work
 
@@ -120,7 +121,7 @@ class Upstreams(FakeUpstreams):
         return super().portfolio(portfolio_id)
 
 
-class LeastSolver:
+class LeastSolver(NoPrograms):
     """Proposes the least each window allows; the exact method finds the best answer from there."""
 
     name = "least"

@@ -15,6 +15,7 @@ from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
 from domain.ports import Finish, Publication, Token
 from domain.problem import Problem, SolverAnswer
+from domain.program import Program, ProgramAnswer
 from tasks.services import Rules, Services
 from tests.support import builders
 from tests.support.schedules import schedule
@@ -47,6 +48,11 @@ class Nowhere:
         raise AssertionError("an inbound adapter asked for a portfolio")
 
     def solve(self, problem: Problem) -> SolverAnswer:
+        raise AssertionError("an inbound adapter solved something")
+
+    def solve_program(
+        self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
+    ) -> ProgramAnswer:
         raise AssertionError("an inbound adapter solved something")
 
 

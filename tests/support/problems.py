@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from domain.errors import SolverTimeout
 from domain.problem import IntArray, Problem, SolverAnswer
+from domain.program import Program, ProgramAnswer
 from tests.support import builders
 
 
@@ -45,7 +47,30 @@ def in_python_integers(given: Problem) -> Problem:
     return replace(given, **{name: getattr(given, name).astype(object) for name in arrays})
 
 
-class NeverAsked:
+class NoPrograms:
+    """For solvers of the base problem alone."""
+
+    def solve_program(
+        self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
+    ) -> ProgramAnswer:
+        raise AssertionError("a program was to be solved")
+
+
+class OutOfTime:
+    """A solver that never has the time to answer anything."""
+
+    name = "out of time"
+
+    def solve(self, problem: Problem) -> SolverAnswer:
+        raise SolverTimeout(self.name)
+
+    def solve_program(
+        self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
+    ) -> ProgramAnswer:
+        raise SolverTimeout(self.name)
+
+
+class NeverAsked(NoPrograms):
     """A solver for cases that must not need one."""
 
     name = "never asked"
@@ -54,7 +79,7 @@ class NeverAsked:
         raise AssertionError("the solver was asked")
 
 
-class Scripted:
+class Scripted(NoPrograms):
     """Gives these answers in turn and remembers the budgets it was asked with. None: calls it infeasible."""
 
     name = "scripted 1.0"

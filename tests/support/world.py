@@ -25,6 +25,7 @@ from tasks.steward import Steward
 from tasks.submit_job import SubmitJob, submit_job
 from tasks.unwatched import NO_METER, NO_TRACING
 from tests.support import builders
+from tests.support.problems import NoPrograms
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,7 +131,7 @@ class FakeTokens:
         return len(self.queue)
 
 
-class NoSolver:
+class NoSolver(NoPrograms):
     """For portfolios whose cash row is slack: the closed form answers, and a call here is a mistake."""
 
     name = "none"

@@ -1,6 +1,7 @@
 """The command line: what goes to which stream, what programs can read, and which status it ends with."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,11 +32,12 @@ from domain.problem import Problem, SolverAnswer
 from tasks.services import Rules, Services
 from tests.support import builders
 from tests.support.front_desk import MODEL_ID, FrontDesk
+from tests.support.problems import NoPrograms
 
 SECURITY = builders.security_id(1)
 
 
-class OnlyRung:
+class OnlyRung(NoPrograms):
     """A solver that is asked for nothing, but by the doctor."""
 
     name = "pencil 1.0"
@@ -242,6 +244,26 @@ def test_options_make_the_request(run: Callable[..., Result], desk: FrontDesk) -
     answer = run("submit", *options)
     (job,) = desk.store.list_jobs()
     assert (answer.exit_code, job.n, job.parallelism, job.dry_run) == (0, 2, 7, True)
+
+
+def test_a_policy_may_stand_on_the_command_line_digit_for_digit(
+    desk: FrontDesk, run: Callable[..., Result]
+) -> None:
+    text = '{"cash_floor": 0.0123456789012345, "max_orders": null, "no_buy": []}'
+    answer = run("submit", "--model", MODEL_ID, "--policy", text)
+    (job,) = desk.store.list_jobs()
+    assert (answer.exit_code, str(job.policy.cash_floor)) == (0, "0.0123456789012345")
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [("{", "--policy: the body is not usable JSON"), ('{"x": 1}', "policy.x"), ("7", "policy")],
+)
+def test_a_policy_on_the_command_line_that_cannot_be_read_is_refused(
+    run: Callable[..., Result], policy: str, message: str
+) -> None:
+    answer = run("submit", "--model", MODEL_ID, "--policy", policy)
+    assert (answer.exit_code, message in answer.stderr) == (2, True)
 
 
 def test_the_same_key_is_the_same_job_and_says_so(run: Callable[..., Result]) -> None:
@@ -644,8 +666,13 @@ def test_a_model_is_created_shown_and_listed(run: Callable[..., Result]) -> None
     assert created[0]["positions"][0]["target"] == "0.125"
     shown = run("models", "show", "growth").stdout
     assert "12.5%" in shown
+    assert "max_orders" not in shown
+    asked = {**body, "model_id": "asked", "name": "Asked", "policy": {"max_orders": 3, "no_buy": ["A" * 24]}}
+    shown = run("models", "create", "-", stdin=json.dumps(asked)).stdout
+    assert re.search(r"^max_orders +3$", shown, re.MULTILINE)
     assert [model["model_id"] for model in lines(run("models", "list", "--json").stdout)] == [
         MODEL_ID,
+        "asked",
         "growth",
     ]
     assert "Growth" in run("models", "list", "--portfolio", "P9").stdout

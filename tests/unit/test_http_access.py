@@ -34,6 +34,7 @@ TABLE: Mapping[str, Role | None] = {
     "POST /api/v1/jobs/{job_id}/republish": Role.OPERATE,
     "POST /api/v1/models/{model_id}/rebalance": Role.SUBMIT,
     "POST /api/v1/portfolios/{portfolio_id}/rebalance": Role.SUBMIT,
+    "POST /api/v1/what-if": Role.SUBMIT,
     "GET /api/v1/rebalances": Role.READ,
     "POST /api/v1/rebalances/portfolios": Role.READ,
     "GET /api/v1/rebalances/{rebalance_id}": Role.READ,

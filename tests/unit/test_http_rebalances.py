@@ -123,6 +123,25 @@ def over(desk: FrontDesk, client: TestClient) -> Callable[..., str]:
     return make
 
 
+# ------------------------------------------------------------------------------------------------ dry runs
+
+
+def test_dry_runs_stand_apart_from_rebalances(client: TestClient, over: Callable[..., str]) -> None:
+    real, dry = over(), over(dry_run=True, publish=False)
+    portfolios = {"portfolios": [builders.portfolio_id(1)]}
+
+    def listed(**asked: Any) -> list[str]:
+        return [each["rebalance_id"] for each in client.get(REBALANCES, params=asked).json()["rebalances"]]
+
+    def by_portfolio(**asked: Any) -> list[str]:
+        answer = client.post(f"{REBALANCES}/portfolios", json=portfolios, params=asked)
+        return [each["rebalance_id"] for each in answer.json()["rebalances"]]
+
+    assert listed() == listed(dry_run="false") == by_portfolio() == [real]
+    assert listed(dry_run="true") == by_portfolio(dry_run="true") == [dry]
+    assert client.get(f"{REBALANCES}/{dry}").json()["dry_run"] is True
+
+
 # ------------------------------------------------------------------------------------------------ starting
 
 

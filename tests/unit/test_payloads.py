@@ -318,7 +318,7 @@ def test_without_portfolios_the_model_s_own_are_meant() -> None:
 
 def test_the_policy_payload_knows_exactly_the_policies_of_the_domain() -> None:
     assert set(PolicyPayload.model_fields) == {field.name for field in dataclasses.fields(Policy)}
-    assert PolicyPayload().policy() == Policy()
+    assert PolicyPayload().over(Policy()) == Policy()
 
 
 # ------------------------------------------------------------------------------------------------ keys

@@ -14,7 +14,7 @@ from domain.ports import Solver
 from domain.problem import IntArray, Problem, Scales, SolverAnswer, build_problem
 from domain.rebalance import Outcome, Rebalance, Side, rebalance
 from tests.support.builders import Number, model, portfolio, portfolio_id, prices, security_id
-from tests.support.problems import NeverAsked, Scripted
+from tests.support.problems import NeverAsked, NoPrograms, Scripted
 
 
 def answered(
@@ -344,7 +344,7 @@ def test_a_solver_that_calls_a_feasible_problem_infeasible_has_failed() -> None:
 @pytest.mark.usefixtures("short_search")
 @pytest.mark.parametrize("fault", [SolverTimeout("too slow"), SolverFailed("no idea")])
 def test_the_solvers_failures_are_passed_on(fault: SolverFailed) -> None:
-    class Fails:
+    class Fails(NoPrograms):
         name = "fails"
 
         def solve(self, problem: Problem) -> SolverAnswer:
@@ -405,7 +405,7 @@ def test_an_answer_for_another_portfolio_is_caught(monkeypatch: pytest.MonkeyPat
 # ------------------------------------------------------------------------------------------------ open ends
 
 
-class Least:
+class Least(NoPrograms):
     """Proposes the least the windows allow."""
 
     name = "least"

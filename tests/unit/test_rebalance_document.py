@@ -91,6 +91,20 @@ def test_a_traded_portfolio_is_told_in_full() -> None:
     }
 
 
+def test_costs_and_turnover_stand_in_the_document_only_where_a_policy_asks_for_more() -> None:
+    answer = rebalance(
+        portfolio_id(1),
+        portfolio("650.00", {1: 1, 2: 5}),
+        model({1: ("0.3", "0.1", "0.1")}),
+        prices({1: "100.50", 2: "50.00"}),
+        Policy(cost_rate=Decimal("0.01")),
+        NeverAsked(),
+    )
+    told = told_of(answer)
+    assert (told["turnover"], told["cost"], told["cash_after"]) == ("451.00", "4.51", "694.49")
+    assert list(told)[: len(document())] == list(document())
+
+
 def test_an_infeasible_portfolio_is_told_with_its_conflicts_and_no_proof() -> None:
     answer = rebalance(
         portfolio_id(1),

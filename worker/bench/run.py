@@ -50,6 +50,7 @@ SUITES: Mapping[str, Suite] = {
     "pipeline": Suite(module="worker.bench.pipeline", quick={"rounds": 1, "seconds": 1.0, "counted": 50}),
     "scale": Suite(module="worker.bench.scale", quick={"rounds": 1, "worked": 100}, full={"full": True}),
     "intake": Suite(module="worker.bench.intake", quick={"rounds": 1, "requests": 40}),
+    "extended": Suite(module="worker.bench.extended", quick={"rounds": 1}),
 }
 
 

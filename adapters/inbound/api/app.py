@@ -22,6 +22,7 @@ from adapters.inbound.api.rebalances import rebalances_router, starts_router
 from adapters.inbound.api.results import results_router
 from adapters.inbound.api.schedules import schedules_router
 from adapters.inbound.api.watched import Watched
+from adapters.inbound.api.what_if import what_if_router
 from adapters.inbound.payloads import (
     ModelCreate,
     ModelRebalance,
@@ -35,6 +36,7 @@ from adapters.inbound.payloads import (
     RebalanceRequest,
     RetryRequest,
     ScheduleRunRequest,
+    WhatIfRequest,
 )
 from tasks.services import Services
 
@@ -51,6 +53,7 @@ _READ_AS_BYTES = (
     PositionCreate,
     PositionUpdate,
     PortfoliosRequest,
+    WhatIfRequest,
     ScheduleRunRequest,
 )
 
@@ -86,6 +89,7 @@ def create_app(services: Services, options: ApiOptions, *, beside: Iterable[APIR
         job_changes_router(services, options, access),
         rebalances_router(services, options, access),
         starts_router(services, options, access),
+        what_if_router(services, options, access),
         models_router(services, options, access),
         model_parts_router(services, options, access),
         schedules_router(services, options, access),

@@ -48,6 +48,8 @@ class ApiOptions:
 
     ``page_secret`` signs the sessions of the page, and ends them all when it changes; the same in every API process.
     ``leaving`` says that the process is about to end: nothing that lasts is begun or gone on with.
+
+    ``what_ifs_at_once``: comparisons in work in this process, each of which begins no answer after ``what_if_seconds``.
     """
 
     version: str
@@ -60,6 +62,8 @@ class ApiOptions:
     hosts: Collection[str] | None = None
     needed: Collection[str] = ("store", "results", "broker")
     parts: tuple[HealthPart, ...] = ()
+    what_ifs_at_once: int = 1
+    what_if_seconds: float = 20.0
     new_id: Callable[[], str] = new_id
     watch: RequestWatch | None = None
     metrics: Callable[[], bytes] = no_metrics

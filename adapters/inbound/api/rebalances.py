@@ -63,6 +63,7 @@ _Wait = Annotated[
 _Key = Annotated[str | None, Header(description="The same key with the same body is the same job.")]
 _Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
 _Limit = Annotated[int, Query(ge=1, le=100)]
+_DryRun = Annotated[bool, Query(description="Only dry runs, which are not listed otherwise.")]
 _Cursor = Annotated[int, Query(ge=-1, le=2**31 - 1, description="next_cursor of the page before.")]
 
 
@@ -174,13 +175,16 @@ def rebalances_router(services: Services, options: ApiOptions, access: Access) -
 
     @router.get("", responses=_LIST, dependencies=access.needs(Role.READ), summary="Rebalances, newest first")
     def list_all(
+        *,
         model_id: Annotated[str | None, Query(max_length=64)] = None,
+        dry_run: _DryRun = False,
         offset: _Offset = 0,
         limit: _Limit = 10,
     ) -> RebalancesAnswer:
         jobs = list_rebalances(
             services,
             model_id=None if model_id is None else ModelId(model_id),
+            dry_run=dry_run,
             offset=offset,
             limit=limit + 1,
         )
@@ -194,10 +198,14 @@ def rebalances_router(services: Services, options: ApiOptions, access: Access) -
         summary="Rebalances with any of these portfolios in them, newest first",
     )
     def list_by_portfolios(
-        body: Annotated[bytes, read_body], offset: _Offset = 0, limit: _Limit = 10
+        *,
+        body: Annotated[bytes, read_body],
+        dry_run: _DryRun = False,
+        offset: _Offset = 0,
+        limit: _Limit = 10,
     ) -> RebalancesAnswer:
         asked = parse_portfolios_query(body, max_bytes=options.max_body_size)
-        jobs = list_rebalances(services, portfolio_ids=asked, offset=offset, limit=limit + 1)
+        jobs = list_rebalances(services, portfolio_ids=asked, dry_run=dry_run, offset=offset, limit=limit + 1)
         return rebalances_answer(jobs, offset=offset, limit=limit)
 
     @router.get(

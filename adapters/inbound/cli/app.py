@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from adapters.inbound.cli.bench import add_bench_command
+from adapters.inbound.cli.compare import add_compare_command
 from adapters.inbound.cli.doctor import add_doctor_command
 from adapters.inbound.cli.job_changes import add_job_change_commands
 from adapters.inbound.cli.jobs import add_job_commands
@@ -50,6 +51,7 @@ def create_cli(wiring: Wiring) -> typer.Typer:
     add_model_commands(app, wiring)
     add_schedule_commands(app, wiring)
     add_solve_command(app, wiring)
+    add_compare_command(app, wiring)
     add_key_commands(app, wiring)
     add_schema_command(app)
     add_doctor_command(app, wiring)

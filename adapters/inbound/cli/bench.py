@@ -19,7 +19,7 @@ def add_bench_command(app: typer.Typer, wiring: Wiring) -> None:
         what: Annotated[
             str,
             typer.Argument(
-                help="solve, protocol, pipeline, scale, intake or all; of files: plot, table or capacity."
+                help="solve, protocol, pipeline, scale, intake, extended or all; of files: plot, table or capacity."
             ),
         ] = "all",
         files: Annotated[

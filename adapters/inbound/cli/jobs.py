@@ -32,6 +32,7 @@ from adapters.inbound.cli.output import (
 )
 from adapters.inbound.cli.wiring import Wiring
 from adapters.inbound.payloads import parse_request
+from adapters.inbound.strict_json import load
 from domain.errors import Invalid, StoreUnavailable
 from domain.ids import JobId, ModelId
 from domain.item import FINAL_STATES, ItemState
@@ -72,6 +73,10 @@ def _add_submit(app: typer.Typer, wiring: Wiring) -> None:
         parallelism: Annotated[
             int | None, typer.Option(min=1, help="With --model: portfolios in work at once.")
         ] = None,
+        policy: Annotated[
+            str | None,
+            typer.Option(metavar="JSON", help="With --model: policy keys that stand over the model's own."),
+        ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="With --model: publish nothing.")] = False,
         key: Annotated[
             str | None, typer.Option(help="Idempotency key: the same key is the same job.")
@@ -81,7 +86,9 @@ def _add_submit(app: typer.Typer, wiring: Wiring) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Submit a rebalance request. Status 1 when a watched job ends with errors or is cancelled."""
-        asked = _Asked(model=model, portfolios=portfolio, parallelism=parallelism, dry_run=dry_run)
+        asked = _Asked(
+            model=model, portfolios=portfolio, parallelism=parallelism, policy=policy, dry_run=dry_run
+        )
         command = parse_request(
             asked.body(file),
             header_key=key,
@@ -181,6 +188,7 @@ class _Asked:
     model: str | None
     portfolios: Sequence[str] | None
     parallelism: int | None
+    policy: str | None
     dry_run: bool
 
     def body(self, file: str | None) -> bytes:
@@ -189,7 +197,7 @@ class _Asked:
         if file is None:
             if self.model is None:
                 raise Invalid("give a FILE (- for standard input) or --model", code="usage")
-            return json.dumps(options).encode()
+            return json.dumps(options, default=str).encode()  # decimals as their own text
         if options:
             raise Invalid(
                 "with a FILE the request stands in the file: leave out --model and what goes with it",
@@ -202,9 +210,17 @@ class _Asked:
             "model_id": self.model,
             "portfolio_ids": list(self.portfolios or ()) or None,
             "parallelism": self.parallelism,
+            "policy": None if self.policy is None else self._policy(self.policy),
             "dry_run": self.dry_run or None,
         }
         return {name: value for name, value in document.items() if value is not None}
+
+    @staticmethod
+    def _policy(text: str) -> object:
+        try:
+            return load(text.encode("utf-8", "surrogateescape"), max_bytes=MAX_INPUT_BYTES)
+        except Invalid as fault:
+            raise Invalid(f"--policy: {fault}", code="usage") from None
 
 
 # ------------------------------------------------------------------------------------------------ watch

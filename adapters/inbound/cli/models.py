@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.inbound.answers import ModelAnswer, model_answer
+from adapters.inbound.answers import ModelAnswer, asked_of, model_answer
 from adapters.inbound.cli.output import (
     MAX_INPUT_BYTES,
     AsJson,
@@ -102,3 +102,6 @@ def _print_model(answer: ModelAnswer, *, as_json: bool) -> None:
         ),
         right=("target", "low drift", "high drift"),
     )
+    asked = dict(asked_of(answer.policy))
+    if asked:
+        print_table(("policy", "value"), asked.items())

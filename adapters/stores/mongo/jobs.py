@@ -136,6 +136,7 @@ class MongoJobs:
                 "created_at": born,
                 "happened": 1,
                 "events": [{**_ACCEPTED, "at": born}],
+                **({"dry_run": True} if job.dry_run else {}),  # for those who list
                 **_BORN,
             }
             return _job(insert_once(db.jobs, document))
@@ -155,6 +156,7 @@ class MongoJobs:
         finished_since: datetime | None = None,
         portfolio_ids: Sequence[PortfolioId] = (),
         deleted: bool = True,
+        dry_run: bool | None = None,
         offset: int = 0,
         limit: int = 50,
     ) -> Sequence[Job]:
@@ -165,6 +167,7 @@ class MongoJobs:
             **({"model_id": model_id} if model_id else {}),
             **({"finished_at": {"$gte": finished_since}} if finished_since else {}),
             **({} if deleted else {"deleted_at": None}),
+            **({} if dry_run is None else {"dry_run": True if dry_run else {"$ne": True}}),
         }
         if not limit:  # MongoDB reads 0 as no limit
             return []

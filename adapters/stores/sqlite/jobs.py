@@ -99,6 +99,7 @@ _TELL_AGAIN = "UPDATE jobs SET told = 0 WHERE job_id = ? AND told > 0"
 _OF_PORTFOLIOS = (
     "job_id IN (SELECT job_id FROM items WHERE portfolio_id IN (SELECT value FROM json_each(:portfolio_ids)))"
 )
+_IS_DRY_RUN = "json_extract(CAST(spec AS TEXT), '$.dry_run') = :dry_run"
 _PARALLELISM = statement("SELECT parallelism FROM jobs WHERE job_id = ? AND state IN ({OPEN_JOB})")
 
 
@@ -174,6 +175,7 @@ class SqliteJobs:
         finished_since: datetime | None = None,
         portfolio_ids: Sequence[PortfolioId] = (),
         deleted: bool = True,
+        dry_run: bool | None = None,
         offset: int = 0,
         limit: int = 50,
     ) -> Sequence[Job]:
@@ -186,12 +188,14 @@ class SqliteJobs:
             *(["finished_at >= :since"] if since is not None else []),
             *([_OF_PORTFOLIOS] if portfolio_ids else []),
             *([] if deleted else ["deleted_at IS NULL"]),
+            *([] if dry_run is None else [_IS_DRY_RUN]),
         ]
         values = {
             "states": json.dumps(wanted),
             "model_id": model_id,
             "since": since,
             "portfolio_ids": json.dumps(list(portfolio_ids)),
+            "dry_run": dry_run,
         }
         with self._database.read() as db:
             rows = db.execute(
