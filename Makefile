@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast bench chaos fuzz lint types fmt lock clean
+.PHONY: help demo test fast bench chaos fuzz lint types docs audit fmt lock clean
 
 PYTHON ?= python3
 KILLS ?= 40
@@ -31,16 +31,24 @@ chaos: .venv/dev.stamp ## kill everything at random; KILLS=300 PORTFOLIOS=1000 S
 fuzz: .venv/dev.stamp ## solve random portfolios over all policies and hold each against the rules; COUNT=10000 SEED=1
 	@$(BIN)/python -m tests.fuzz --count $(COUNT) --seed $(SEED) --processes 2 $(ARGS)
 
-lint: .venv/dev.stamp ## style, imports between layers, dependencies, spelling, compose file
+lint: .venv/dev.stamp ## style, imports between layers, dependencies and their licences, spelling, image, compose files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	$(BIN)/codespell
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/compose.keys.yml
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python -m tests.audit --offline
 
 types: .venv/dev.stamp ## mypy, strict
 	$(BIN)/mypy
+
+docs: .venv/dev.stamp ## the site into build/docs; any warning fails it
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs 2 docs build/docs
+
+audit: .venv/dev.stamp ## known vulnerabilities of what is shipped (needs the network), hashes, licences
+	$(BIN)/python -m tests.audit
 
 fmt: .venv/dev.stamp ## rewrite formatting and what ruff can fix
 	$(BIN)/ruff check --fix .

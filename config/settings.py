@@ -20,6 +20,7 @@ TEST_PREFIX = "TRIMTAB_TEST_"
 SHORTEST_PASSWORD = 12
 SHORTEST_SECRET = 32
 FILE_SUFFIX = "_FILE"
+UPSTREAMS = ("pricing", "securities", "accounting", "portfolios")
 
 Seconds = Annotated[float, Field(gt=0)]
 Origin = Annotated[
@@ -146,6 +147,7 @@ class Settings(BaseSettings):
     schedules: tuple[ScheduleSettings, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+    alive_file: Path | None = None  # touched by a process as long as its loop turns
 
     @field_validator("flower_users")
     @classmethod

@@ -14,7 +14,7 @@ from adapters.inbound.api import ApiOptions, HealthPart
 from adapters.inbound.api.rate import Limiter, LocalLimiter, Rate, RedisLimiter
 from adapters.inbound.keys import KeyRing
 from adapters.inbound.tiny_problem import solve_tiny
-from config.settings import Settings
+from config.settings import UPSTREAMS, Settings
 from domain.errors import Invalid
 from tasks.services import Services
 from worker import __version__
@@ -22,8 +22,6 @@ from worker.container import http_options
 from worker.looks import look_at_upstream, look_at_workers
 from worker.redis_client import is_redis, redis_client
 from worker.watching import Watching
-
-UPSTREAMS = ("pricing", "securities", "accounting", "portfolios")
 
 _LIMITER_PATIENCE_SECONDS = 0.25  # every request waits for it
 _KEEP_LOOKS_SECONDS = 15.0

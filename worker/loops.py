@@ -23,6 +23,7 @@ from domain.ports import JobStore
 from tasks.scheduler import Scheduler
 from tasks.services import Services
 from tasks.steward import Steward
+from worker.alive import EVERY_SECONDS, LoopsStop, SignOfLife
 
 log = structlog.get_logger(__name__)
 
@@ -33,9 +34,12 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set: a loop ends at its next turn, with nothing half done."""
-    stop = threading.Event()
+def stop_on_signals(life: SignOfLife | None = None) -> threading.Event:
+    """An event that SIGTERM and SIGINT set: a loop ends at its next turn, with nothing half done.
+
+    ``life`` is given whenever the loop asks for it.
+    """
+    stop = threading.Event() if life is None else LoopsStop(life)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
@@ -208,6 +212,8 @@ def serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            callback_notify=SignOfLife(settings.alive_file).given,
+            timeout_notify=EVERY_SECONDS,
             timeout_graceful_shutdown=ceil(settings.shutdown_grace_seconds),
         ),
         stop or threading.Event(),

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from adapters.inbound.cli.wiring import BookOptions
 from adapters.results.redis_stream import RedisStreamReader
-from config.settings import STACK_FILE, environment
+from config.settings import STACK_FILE, UPSTREAMS, environment
 from worker.children import Child, ChildDied, StackFailed, start_child, wait_until
 from worker.redis_client import redis_client
 
@@ -120,7 +120,7 @@ class Stack:
 
     def _start_sandbox(self) -> None:
         url = f"http://127.0.0.1:{self._start_server('sandbox', 0, *_arguments(self.book))}"
-        for service in ("pricing", "securities", "accounting", "portfolios"):
+        for service in UPSTREAMS:
             self.settings[f"{service}_url"] = url
         self._wait("sandbox", lambda: _gets(f"{url}/sandbox/calls"))
 

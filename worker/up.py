@@ -5,7 +5,7 @@ import json
 from rich.console import Console
 
 from adapters.inbound.cli.wiring import UpOptions
-from config.settings import Settings
+from config.settings import UPSTREAMS, Settings
 from worker.children import StackFailed
 from worker.loops import stop_on_signals
 from worker.schedules import build_schedules
@@ -37,15 +37,23 @@ def up(settings: Settings, options: UpOptions) -> int:
 
 def _given(settings: Settings, options: UpOptions) -> dict[str, str]:
     """What all processes of the stack are given, and the commands that are started beside it."""
-    given = {}
+    given: dict[str, str] = {}
     if options.concurrency is not None:
         given["worker_concurrency"] = str(options.concurrency)
     if settings.schedules:
         given["schedules"] = json.dumps([each.model_dump(mode="json") for each in settings.schedules])
+    if not options.sandbox:
+        given |= {f"{name}_url": str(getattr(settings, f"{name}_url")) for name in UPSTREAMS}
     return given
 
 
 def _tell(console: Console, stack: Stack) -> None:
-    console.print(f"API at {stack.api_url} (its OpenAPI document: {stack.api_url}/openapi.json)")
-    console.print(f"State and logs are in {stack.state_dir}; trimtab commands started here find this stack.")
+    console.print(f"Job page at {stack.api_url}/", soft_wrap=True)
+    console.print(
+        f"API at {stack.api_url} (its OpenAPI document: {stack.api_url}/openapi.json)", soft_wrap=True
+    )
+    console.print(
+        f"State and logs are in {stack.state_dir}; trimtab commands started here find this stack.",
+        soft_wrap=True,
+    )
     console.print("Ctrl-C stops everything.")

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.client import HTTPConnection
+from pathlib import Path
 
 import httpx
 import pytest
@@ -72,15 +73,25 @@ def started(*workers: Child) -> None:
     eventually(lambda: all("worker.started" in events(one) for one in workers), bool, seconds=60)
 
 
+def gives_signs_of_life(file: Path) -> None:
+    """Not only at its start: the file is taken away, and comes back."""
+    eventually(file.exists, bool, seconds=30)
+    file.unlink()
+    eventually(file.exists, bool, seconds=15)
+
+
 def quiet(child: Child) -> None:
     assert "Traceback" not in child.log.read_text(errors="replace"), child.last_words(40)
 
 
 def test_a_worker_finishes_what_is_in_hand_and_another_goes_on(
-    stack: Stack, api: Api, workers: Callable[..., Child]
+    stack: Stack, api: Api, workers: Callable[..., Child], tmp_path: Path
 ) -> None:
-    going, staying = (workers(name, shutdown_grace_seconds="10") for name in ("going", "staying"))
+    alive = tmp_path / "alive"
+    going = workers("going", shutdown_grace_seconds="10", alive_file=str(alive))
+    staying = workers("staying", shutdown_grace_seconds="10")
     started(going, staying)
+    gives_signs_of_life(alive)
     api.faults(accounting={"latency_ms": 60})
     job_id = api.submit("deploy", parallelism=4)["job_id"]
     api.until(job_id, lambda job: job["finished"] >= 8)
@@ -148,7 +159,7 @@ def gets(url: str) -> bool:
 
 
 def test_a_steward_ends_in_time_even_while_a_job_waits_for_an_upstream_that_hangs(
-    stack: Stack, api: Api
+    stack: Stack, api: Api, tmp_path: Path
 ) -> None:
     api.faults(pricing={"hang": True})
     before = api.calls()
@@ -161,12 +172,13 @@ def test_a_steward_ends_in_time_even_while_a_job_waits_for_an_upstream_that_hang
     quiet(steward)
     assert "steward.left_undone" in events(steward)
     api.faults()
-    start_part(stack, "steward", log_name="steward-next")
+    start_part(stack, "steward", log_name="steward-next", alive_file=str(tmp_path / "alive"))
     api.until(job_id, lambda job: job["state"] == "running")
+    gives_signs_of_life(tmp_path / "alive")
 
 
 def test_the_request_consumer_finishes_its_entry_and_the_next_one_takes_the_rest(
-    stack: Stack, api: Api
+    stack: Stack, api: Api, tmp_path: Path
 ) -> None:
     consumer = part(stack, "requests")
     keys = {f"streamed-{number}" for number in range(5)}
@@ -178,16 +190,20 @@ def test_the_request_consumer_finishes_its_entry_and_the_next_one_takes_the_rest
             consumer.process.send_signal(signal.SIGTERM)
         assert terminated(stack, consumer, within=IN_TIME) == 0
         quiet(consumer)
-        start_part(stack, "requests", log_name="requests-next")
+        start_part(stack, "requests", log_name="requests-next", alive_file=str(tmp_path / "alive"))
         eventually(lambda: {job["key"] for job in api.jobs()}, lambda found: keys <= found, seconds=30)
         eventually(lambda: client.xlen("trimtab.requests"), lambda left: left == 0)
         assert client.exists("trimtab.requests.dead") == 0
+    gives_signs_of_life(tmp_path / "alive")
 
 
-def test_the_other_processes_end_at_once_and_in_peace_when_they_are_told_to(stack: Stack) -> None:
-    settings = {"sandbox_port": "0", "flower_port": "0"}
+def test_the_other_processes_end_at_once_and_in_peace_when_they_are_told_to(
+    stack: Stack, tmp_path: Path
+) -> None:
+    settings = {"sandbox_port": "0", "flower_port": "0", "alive_file": str(tmp_path / "alive")}
     children = [start_part(stack, name, log_name=f"{name}-alone", **settings) for name in OTHERS]
     eventually(lambda: all(map(catches_sigterm, children)), bool, seconds=60)
+    gives_signs_of_life(tmp_path / "alive")  # the sandbox, as every web server; the others give none
 
     for child in children:
         assert terminated(stack, child, within=IN_TIME) == 0

@@ -62,6 +62,8 @@ READS = frozenset(
         "get_item",
         "list_items",
         "count_items",
+        "count_causes",
+        "survey",
         "get_note",
         "open_work",
         "untold",

@@ -130,10 +130,10 @@ def test_imports_are_checked_to_go_one_way() -> None:
     assert "lint-imports" in text("Makefile")
 
 
-def test_the_build_machine_runs_lint_types_and_tests() -> None:
+def test_the_build_machine_runs_lint_types_docs_and_tests() -> None:
     asked = re.findall(r"^make (\w+)$", text(".ci/run"), re.MULTILINE)
 
-    assert asked == ["lint", "types", "test"]
+    assert asked == ["lint", "types", "docs", "test"]
     assert set(asked) <= make_targets()
 
 

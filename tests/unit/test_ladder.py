@@ -24,6 +24,7 @@ from domain.program import INFEASIBLE, OPTIMAL, TIME_LIMIT, Program, ProgramAnsw
 from domain.rules import build_extended
 from tests.support.builders import model_position, portfolio_id, security_id
 from tests.support.problems import NeverAsked
+from worker.bench.hard import FAMILIES, draw
 
 WORTH = 100_000
 FEES = {"cost_rate": Decimal("0.001"), "cost_per_order": Decimal("4.95"), "min_trade": Decimal(200)}
@@ -59,13 +60,22 @@ def coupled(seed: int = 1, count: int = 12) -> Extended:
     )
 
 
+def sees_nothing(program: Program, start: Sequence[int] | None) -> ProgramAnswer:
+    return ProgramAnswer(values=None, lower_bound=-math.inf, status=TIME_LIMIT)
+
+
 class Proposes:
     """Answers each program in turn as the given functions do."""
 
     name = "proposes 1.0"
 
-    def __init__(self, *answers: Callable[[Program, Sequence[int] | None], ProgramAnswer]) -> None:
+    def __init__(
+        self,
+        *answers: Callable[[Program, Sequence[int] | None], ProgramAnswer],
+        first_look: Callable[[Program, Sequence[int] | None], ProgramAnswer] | None = None,
+    ) -> None:
         self._answers = list(answers)
+        self._first_look = first_look or sees_nothing
 
     def solve(self, problem: Problem) -> SolverAnswer:
         raise AssertionError("the base problem was to be solved")
@@ -74,7 +84,7 @@ class Proposes:
         self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
     ) -> ProgramAnswer:
         if time_limit is not None:  # the first look
-            return ProgramAnswer(values=None, lower_bound=-math.inf, status=TIME_LIMIT)
+            return self._first_look(program, start)
         return self._answers.pop(0)(program, start)
 
 
@@ -156,6 +166,52 @@ def test_a_solver_that_fails_leaves_what_was_found_before() -> None:
         raise SolverFailed("no idea")
 
     assert solved(coupled(), Proposes(fails)).bound_by == "exact"
+
+
+@pytest.mark.usefixtures("no_listing")
+def test_a_first_look_that_fails_is_no_more_than_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(program: Program, start: Sequence[int] | None) -> ProgramAnswer:
+        raise SolverFailed("no idea")
+
+    extended = coupled()
+    seen = solved(extended, Proposes(real, first_look=fails))
+    monkeypatch.undo()
+    proved = best_answer(extended, NeverAsked())
+    assert isinstance(proved, Best)
+    assert seen.objective == proved.objective
+
+
+@pytest.mark.parametrize("place", [3, 5])
+def test_what_is_too_large_to_list_ends_close_to_its_bound_within_the_time(place: int) -> None:
+    """No proof, or one by floats: told so, and never worse than what integers alone find."""
+    checked, policy = next(draw(FAMILIES[place], 100))
+    extended = build_extended(checked, policy)
+    alone = best_answer(extended, Proposes(sees_nothing))
+    best = best_answer(extended, CvxpySolver(time_limit_seconds=0.4))
+    assert isinstance(alone, Best)
+    assert isinstance(best, Best)
+    assert extended.allows(best.quantity)
+    assert alone.lower_bound <= best.lower_bound <= best.objective <= alone.objective
+    assert best.objective - best.lower_bound < best.objective / 100
+    assert (alone.bound_by, alone.solver) == ("exact", "trimtab")
+
+
+def test_a_holding_as_good_as_the_best_is_kept() -> None:
+    """With cash of 300 kept, 3 and 4 shares are as far from 4 and 4 as 4 and 3 are."""
+    ids = [security_id(1), security_id(2)]
+    wide = ("0.4", "0.4", "0.5")
+    checked = CheckedPortfolio(
+        portfolio_id=portfolio_id(1),
+        cash=Decimal(300),
+        market_value=Decimal(1000),
+        shares={ids[0]: 3, ids[1]: 4},
+        fractions={},
+        targets={each: model_position(number, *wide) for number, each in enumerate(ids, start=1)},
+        prices=dict.fromkeys(ids, Decimal(100)),
+    )
+    best = best_answer(build_extended(checked, Policy(cash_floor=Decimal("0.3"), max_orders=2)), NeverAsked())
+    assert isinstance(best, Best)
+    assert best.quantity == (3, 4)
 
 
 @pytest.mark.usefixtures("no_listing")

@@ -117,6 +117,21 @@ def test_windows_as_rows_name_their_rule_and_leave_the_columns_free() -> None:
         assert missed[no_buy] == max(0, other * 100 - 500)
 
 
+def test_windows_as_rows_leave_lots_and_smallest_trades_as_they_are() -> None:
+    given = extended(replace(WINDOWS["lots"], lower=None), WINDOWS["smallest trade"], per_order=30)
+    formulation = build_program(given, windows_as_rows=True)
+    (free,) = (
+        row
+        for row in formulation.program.rows
+        if row.rule is not None and row.rule.security_id == security_id(0)
+    )
+    assert free.least is None
+    for lots, count in itertools.product((5, 8, 2, 0), (5, 1, 9, 0)):
+        x = formulation.columns([lots, count])
+        assert formulation.quantity(x) == [lots, count]
+        assert formulation.program.objective(x) + formulation.constant == given.value([lots, count])
+
+
 # ------------------------------------------------------------------------------------------------ the solver
 
 

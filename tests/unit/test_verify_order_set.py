@@ -196,3 +196,20 @@ def test_an_order_set_and_a_result_that_differ_in_what_gave_way_are_wrong() -> N
     del order_set["relaxed"]
     (fault,) = verify_order_set(order_set, result, RELAXING)
     assert "differ in relaxed" in fault
+
+
+def test_an_answer_of_least_relaxation_is_published_with_every_amount(tmp_path: Path) -> None:
+    """Through the whole pipeline: a share of security 3 costs more than there is."""
+    world = World.create(tmp_path)
+    world.book(1)
+    world.upstreams.by_ticker[builders.ticker(3)] = Decimal(2000)
+    job = world.finish(world.submit(policy={"on_infeasible": "relax"}))
+    (item,) = world.items(job.job_id)
+    (published,) = world.publisher.entries.values()
+    order_set, result = json.loads(published), json.loads(item.result)
+    assert (order_set["outcome"], order_set["reason"]) == ("traded", "relaxed")
+    assert [(each["rule"], each["security_id"], each["amount"]) for each in order_set["relaxed"]] == [
+        ("lower_bound", builders.security_id(3), "300.20")
+    ]
+    assert verify_order_set(order_set, result, RELAXING) == ()
+    world.store.close()

@@ -3,6 +3,7 @@
 import structlog
 
 from config.settings import Settings
+from worker.alive import SignOfLife
 from worker.celery_app import create_sending_app
 from worker.container import build_services
 from worker.loops import prepare_store, run_scheduler, stop_on_signals
@@ -14,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> None:
-    stop = stop_on_signals()
+    stop = stop_on_signals(SignOfLife(settings.alive_file))
     with (
         watch_loop(settings, "beat") as watching,
         build_services(settings, create_sending_app(settings), watching) as services,

@@ -8,6 +8,7 @@ from adapters.inbound.request_stream import RequestStream, RequestStreamOptions
 from config.settings import Settings
 from domain.errors import Invalid
 from tasks.submit_job import SubmitJob, Submitted, submit_job
+from worker.alive import SignOfLife
 from worker.celery_app import create_sending_app
 from worker.container import build_services
 from worker.crash_points import crash_point, watch_requests
@@ -22,7 +23,7 @@ def run(settings: Settings) -> None:
             "the request stream is a Redis stream, and the broker is none: name a Redis with TRIMTAB_REQUESTS_URL",
             code="no_request_stream",
         )
-    stop = stop_on_signals()
+    stop = stop_on_signals(SignOfLife(settings.alive_file))
     options = RequestStreamOptions(
         consumer=f"{socket.gethostname()}:{os.getpid()}",
         stream=settings.requests_stream,

@@ -14,6 +14,7 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 import adapters.solver.cvxpy_solver  # noqa: F401 - before the fork, so that the children share its memory
 from config.settings import Settings
 from worker import __version__
+from worker.alive import SignOfLife
 from worker.celery_app import create_sending_app, create_worker_app, worker_command
 from worker.container import build_services
 from worker.loops import exit_on_sigterm, prepare_store
@@ -51,6 +52,7 @@ def share_memory() -> None:
 
 def _tell_of_life_and_death(settings: Settings) -> None:
     countdown = Countdown(settings.shutdown_grace_seconds)
+    life = SignOfLife(settings.alive_file)
     known: dict[str, Worker] = {}
 
     def made(sender: str, instance: Worker, **_more: object) -> None:
@@ -71,7 +73,11 @@ def _tell_of_life_and_death(settings: Settings) -> None:
     def stopping(sender: str, **_more: object) -> None:
         countdown.start(sender, known[sender])
 
+    def heartbeat(sender: object, **_more: object) -> None:  # noqa: ARG001 - Celery's signature
+        life.give()
+
     signals.celeryd_after_setup.connect(made, weak=False)
+    signals.heartbeat_sent.connect(heartbeat, weak=False)
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(stopping, weak=False)
 
