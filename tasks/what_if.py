@@ -1,6 +1,6 @@
 """What would happen if: the data of a comparison, sent along or fetched, and its bounds in size and time."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -12,6 +12,8 @@ from domain.ids import ModelId, PortfolioId, SecurityId
 from domain.model import InvestmentModel
 from domain.portfolio import Portfolio
 from domain.ports import Clock, Solver
+from domain.problem import Problem, SolverAnswer
+from domain.program import Program, ProgramAnswer
 from tasks.compare import Book, Compared, Frontier, Scenario, compare, frontier
 from tasks.policies import with_keys
 from tasks.services import Rules, Services
@@ -20,6 +22,8 @@ MAX_PORTFOLIOS = 50
 MAX_SCENARIOS = 10
 MAX_ANSWERS = 200  # portfolios x scenarios, and points of a frontier
 MIN_POINTS, MAX_POINTS = 2, 25
+
+_SOLVER_SECONDS = 2.0  # of one program; somebody waits for all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,7 @@ def what_if(question: WhatIf, services: Services, *, seconds: float) -> WhatIfAn
     prices = question.prices if question.prices is not None else _prices(model, services)
     portfolios = question.portfolios or tuple(_fetched(question.portfolio_ids, services))
     book = _book(question, model, prices, portfolios, _stated_value(services.rules))
-    return _answer(question, book, services.solver, services.clock, seconds)
+    return _answer(question, book, _Hurried(services.solver), services.clock, seconds)
 
 
 def what_if_whole(question: WhatIf, solver: Solver) -> WhatIfAnswer:
@@ -87,6 +91,27 @@ def what_if_whole(question: WhatIf, solver: Solver) -> WhatIfAnswer:
     assert prices is not None  # noqa: S101 - likewise
     book = _book(question, model, prices, question.portfolios, StatedValueRange())
     return _answer(question, book, solver, None, 0.0)
+
+
+class _Hurried:
+    """A solver for somebody who waits: an answer with its gap in a moment is worth more than a proof in half a minute."""
+
+    def __init__(self, solver: Solver) -> None:
+        self._solver = solver
+
+    @property
+    def name(self) -> str:
+        return self._solver.name
+
+    def solve(self, problem: Problem) -> SolverAnswer:
+        """Under the solver's own limit: few problems come this far, and it knows no other."""
+        return self._solver.solve(problem)
+
+    def solve_program(
+        self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
+    ) -> ProgramAnswer:
+        limit = _SOLVER_SECONDS if time_limit is None else min(time_limit, _SOLVER_SECONDS)
+        return self._solver.solve_program(program, start, limit)
 
 
 def _answer(

@@ -242,6 +242,7 @@ def _look_further(stack: Stack | InProcessStack, finished: Finished) -> str:
     job_url = f"{stack.api_url}/api/v1/jobs/{job_id}"
     return f"""
 Look further, in another terminal (Ctrl-C here stops everything):
+  {stack.api_url}/jobs/{job_id} in a browser
   curl {job_url}
   curl {job_url}/items/{_interesting(finished.results)[0]["portfolio_id"]}
   TRIMTAB_STATE_DIR={stack.state_dir} trimtab results {job_id}

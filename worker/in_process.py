@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from adapters.inbound.api import ApiOptions
 from adapters.inbound.api import create_app as create_api
 from adapters.inbound.cli.wiring import BookOptions
+from adapters.inbound.page import page_router
 from adapters.sandbox.app import create_app as create_sandbox
 from adapters.sandbox.book import Book
 from config.settings import Settings, load_settings
@@ -79,10 +80,9 @@ class InProcessStack:
         )
         services = held.enter_context(build_services(settings, create_sending_app(settings)))
         services.jobs.prepare()
-        self.api_url = _serve(
-            create_api(services, ApiOptions(version="in-process", hosts={"127.0.0.1"})), held
-        )
         stop = threading.Event()
+        options = ApiOptions(version="in-process", hosts={"127.0.0.1"}, leaving=stop.is_set)
+        self.api_url = _serve(create_api(services, options, beside=[page_router(services, options)]), held)
         _run("steward", partial(run_steward, services, settings.steward_tick_seconds, stop), stop.set, held)
         _work(create_worker_app(settings), settings, held)
 

@@ -48,6 +48,7 @@ def _given(settings: Settings, options: UpOptions) -> dict[str, str]:
 
 
 def _tell(console: Console, stack: Stack) -> None:
+    console.print(f"Job page at {stack.api_url}/", soft_wrap=True)
     console.print(
         f"API at {stack.api_url} (its OpenAPI document: {stack.api_url}/openapi.json)", soft_wrap=True
     )

@@ -76,7 +76,9 @@ class Watching:
             self.metrics.meter.round_over(end, seconds)
 
     def close(self) -> None:
-        """Send what waits to be sent."""
+        """Count and send what waits."""
+        if self.metrics is not None:
+            self.metrics.meter.flush()
         if self.tracing is not None:
             self.tracing.close()
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
 
 from adapters.metrics.catalogue import NO_PROOF
-from adapters.metrics.families import Families
+from adapters.metrics.families import Families, Spread
+from adapters.metrics.later import Later
 from domain.item import ItemState
 from domain.job import Job
 from domain.ports import Stage
@@ -25,21 +26,22 @@ class PrometheusMeter:
 
     def __init__(self, process: str, registry: CollectorRegistry) -> None:
         make = Families(process, registry)
+        self._later = Later()
         self._accepted = make.counter("trimtab_jobs_accepted_total").of()
         self._refused = make.counter("trimtab_jobs_refused_total")
         self._closed = make.counter("trimtab_jobs_closed_total")
         self._job_seconds = make.histogram("trimtab_job_seconds").of()
-        self._ended = make.counter("trimtab_portfolios_ended_total")
-        self._answers = make.counter("trimtab_answers_total")
-        self._gap = make.histogram("trimtab_answer_gap_ratio").of()
-        stages = make.histogram("trimtab_stage_seconds")
-        self._stages: Mapping[str, Histogram] = {stage: stages.of(stage) for stage in Stage}
+        self._ended = make.sums("trimtab_portfolios_ended_total")
+        self._answers = make.sums("trimtab_answers_total")
+        self._gap = make.spreads("trimtab_answer_gap_ratio").of()
+        stages = make.spreads("trimtab_stage_seconds")
+        self._stages: Mapping[str, Spread] = {stage: stages.of(stage) for stage in Stage}
         self._failed = make.counter("trimtab_attempts_failed_total")
         self._given_back = make.counter("trimtab_portfolios_given_back_total")
         self._healed = make.counter("trimtab_healing_total")
-        self._published = make.counter("trimtab_order_sets_published_total").of()
+        self._published = make.sums("trimtab_order_sets_published_total").of()
         self._not_published = make.counter("trimtab_publish_failures_total").of()
-        self._calls = make.histogram("trimtab_upstream_call_seconds")
+        self._calls = make.spreads("trimtab_upstream_call_seconds")
         self._breakers = make.gauge("trimtab_upstream_breaker_open")
         self._requests = make.histogram("trimtab_http_request_seconds")
         loop = "scheduler" if process == "beat" else "steward"
@@ -49,8 +51,12 @@ class PrometheusMeter:
 
     # -------------------------------------------------------------------------------------------- use cases
 
+    def flush(self) -> None:
+        """Count what was told and still waits."""
+        self._later.flush()
+
     def watch(self) -> "_Watch":
-        return _Watch(self._stages)
+        return _Watch(self._later, self._stages)
 
     def job_accepted(self) -> None:
         self._accepted.inc()
@@ -65,12 +71,12 @@ class PrometheusMeter:
 
     def decided(self, rebalance: Rebalance) -> None:
         proof = rebalance.proof
-        self._answers.of(NO_PROOF if proof is None else proof.method).inc()
+        self._later.add(self._answers.of(NO_PROOF if proof is None else proof.method), 1)
         if proof is not None and proof.method != CLOSED_FORM and rebalance.market_value:
-            self._gap.observe(float(proof.gap / rebalance.market_value))
+            self._later.add(self._gap, float(proof.gap / rebalance.market_value))
 
     def ended(self, state: ItemState, count: int = 1) -> None:
-        self._ended.of(state).inc(count)
+        self._later.add(self._ended.of(state), count)
 
     def attempt_failed(self, cause: str) -> None:
         self._failed.of(cause).inc()
@@ -85,15 +91,15 @@ class PrometheusMeter:
 
     def published(self, count: int, seconds: float) -> None:
         """Order sets given to the result queue in one go."""
-        self._published.inc(count)
-        self._stages[Stage.PUBLISH].observe(seconds)
+        self._later.add(self._published, count)
+        self._later.add(self._stages[Stage.PUBLISH], seconds)
 
     def not_published(self) -> None:
         self._not_published.inc()
 
     def called(self, service: str, end: str, seconds: float) -> None:
         """`adapters.upstream.watch.CallWatch`."""
-        self._calls.of(service, end).observe(seconds)
+        self._later.add(self._calls.of(service, end), seconds)
 
     def breaker(self, service: str, *, is_open: bool) -> None:
         """`adapters.upstream.watch.CallWatch`."""
@@ -113,13 +119,14 @@ class PrometheusMeter:
 
 
 class _Watch:
-    __slots__ = ("_at", "_stages")
+    __slots__ = ("_at", "_later", "_stages")
 
-    def __init__(self, stages: Mapping[str, Histogram]) -> None:
+    def __init__(self, later: Later, stages: Mapping[str, Spread]) -> None:
+        self._later = later
         self._stages = stages
         self._at = perf_counter()
 
     def lap(self, stage: Stage) -> None:
         now = perf_counter()
-        self._stages[stage].observe(now - self._at)
+        self._later.add(self._stages[stage], now - self._at)
         self._at = now

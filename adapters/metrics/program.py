@@ -32,10 +32,10 @@ class ProgramMetrics:
     """
 
     def __init__(self, process: str, version: str, *, folder: Path | None = None) -> None:
-        self._tidy: Callable[[], None] = lambda: None
         self._told = CollectorRegistry()
         if folder is None:
             self.meter = PrometheusMeter(process, self._told)
+            self._tidy: Callable[[], None] = self.meter.flush
         else:
             if not values.ValueClass._multiprocess:  # noqa: SLF001 - it does not say so in any other way
                 raise RuntimeError("prometheus_client was imported before its folder was named")
@@ -52,6 +52,7 @@ class ProgramMetrics:
 
     def page(self) -> bytes:
         """Everything, in Prometheus' text format (CONTENT_TYPE)."""
+        self._tidy()
         return generate_latest(self._told)
 
     def serve(self, listener: MetricsListener) -> None:

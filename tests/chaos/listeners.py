@@ -1,9 +1,10 @@
 """Two who listen at the broker: one reads every order set there ever is, one sends every token a second time."""
 
 import ast
+import json
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from redis import Redis
@@ -16,6 +17,7 @@ from domain.errors import BrokerUnavailable
 from worker.redis_client import redis_client
 
 ORDER_SETS: Final = "trimtab.order-sets"
+JOB_EVENTS: Final = "trimtab.job-events"
 TASKS: Final = "trimtab.run"
 QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
@@ -80,6 +82,13 @@ class Reader(_Listener):
         entries: Any = client.xrange(ORDER_SETS)
         client.close()
         return frozenset(fields[b"id"].decode() for _, fields in entries)
+
+    def events(self) -> Sequence[Mapping[str, Any]]:
+        """The job events that stand on their stream now."""
+        client = impatient_client(self._url)
+        entries: Any = client.xrange(JOB_EVENTS)
+        client.close()
+        return [json.loads(fields[b"data"]) for _, fields in entries]
 
     def identity(self) -> str | None:
         """The life of the queue's data, as stewards tell it; None while the broker is away."""

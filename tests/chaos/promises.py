@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from domain.item import DECIDED_STATES, FINAL_STATES, Item, Out
-from domain.job import Inputs, Job, JobState
+from domain.job import EVENTS_KEPT, Inputs, Job, JobState
 
 # What two jobs on the same market may differ in. `snapshot_sha256` is over the moment too; prices are compared apart.
 OF_THE_RUN = ("id", "job_id", "correlation_id", "as_of", "trade_date", "snapshot_sha256")
@@ -25,7 +25,7 @@ class Whole:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """``entries``: every (id, body) that ever stood on the result queue, of all jobs. ``standing``: the ids that
-    stand there at the end, after whatever it lost.
+    stand there at the end, after whatever it lost. ``events``: the job events that stand on their stream then.
     """
 
     calm: Whole
@@ -33,6 +33,7 @@ class Evidence:
     jobs: int
     entries: Sequence[tuple[str, bytes]]
     standing: frozenset[str]
+    events: Sequence[Mapping[str, Any]]
     max_in_flight: int
     parallelism: int
     kills: Mapping[str, int]
@@ -96,6 +97,7 @@ def _broken(evidence: Evidence, mine: Sequence[tuple[str, bytes]]) -> Iterator[s
         yield f"{evidence.jobs} jobs in the store where two were asked for"
     yield from _complete(evidence.chaos)
     yield from _published(evidence.chaos, mine, evidence.standing)
+    yield from _told(evidence.chaos.job, evidence.events)
     if evidence.max_in_flight > evidence.parallelism:
         yield f"{evidence.max_in_flight} in work at once, over the parallelism of {evidence.parallelism}"
     yield from _same(evidence.calm, evidence.chaos)
@@ -139,6 +141,22 @@ def _published(chaos: Whole, mine: Sequence[tuple[str, bytes]], standing: frozen
     for item in chaos.items:
         if item.out is not Out.SENT:
             yield f"{item.portfolio_id} is not marked as sent: {item.out}"
+
+
+def _told(job: Job, events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Every event that the job still keeps stands there once, the last one with its end."""
+    mine = {event["sequence"]: event for event in events if event["job_id"] == job.job_id}
+    if len(mine) < sum(event["job_id"] == job.job_id for event in events):
+        yield "an event of the job stands on the stream twice"
+    last = max(mine, default=0)
+    missing = set(range(max(1, last - EVENTS_KEPT + 1), last + 1)) - mine.keys()
+    if missing:
+        yield f"the job's events {sorted(missing)} were never told, or did not come back"
+    end = mine.get(last, {})
+    if (end.get("event"), end.get("state")) != ("finished", job.state):
+        yield f"the job is {job.state}, and the last that was told of it is {end}"
+    elif end["counts"] != {state: n for state, n in job.counts.items() if n}:
+        yield f"the end was told with the counts {end['counts']}"
 
 
 def _same(calm: Whole, chaos: Whole) -> Iterator[str]:

@@ -137,6 +137,7 @@ class _Run:
             jobs=len(self._store.list_jobs()),
             entries=self._reader.entries(),
             standing=self._reader.standing(),
+            events=self._reader.events(),
             max_in_flight=max(self._in_flight, default=0),
             parallelism=PARALLELISM,
             kills=dict(self._fire.kills),
@@ -176,13 +177,14 @@ class _Run:
         self._reader.catch_up()
 
     def _all_told(self) -> bool:
-        """No order set is due, and none will fall due again.
+        """No order set is due, no event untold, and none will be again.
 
         That a queue lost its data may be noticed late, and it is given them in two passes: only when the steward has
         noted the queue's new identity are both over.
         """
         noted = self._fire.patiently(lambda: self._store.get_note(QUEUE_NOTE))
-        return noted == self._reader.identity() and not self._store.due_items(-1, limit=1)
+        left = self._store.due_items(-1, limit=1) or self._store.untold(1)
+        return noted == self._reader.identity() and not left
 
     def _looked(self, job_id: JobId) -> Job:
         self._look(job_id)

@@ -31,7 +31,8 @@ PHONE = ViewportSize(width=360, height=740)
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with short_stack(tmp_path_factory.mktemp("page"), portfolios=20, task_events="true") as stack:
+    quick = {"task_events": "true", "max_attempts": "1"}  # what fails, fails at once
+    with short_stack(tmp_path_factory.mktemp("page"), portfolios=20, settings=quick) as stack:
         with closing(Api(stack)) as api:
             api.create_model()
         yield stack
@@ -126,7 +127,7 @@ def test_a_job_moves_by_itself_gets_fewer_seats_and_is_cancelled(page: Page, api
     page.get_by_role("button", name="Set").click()
     expect(page.locator("#facts")).to_contain_text("1 at once")
     page.get_by_text("Cancel…").click()
-    page.wait_for_timeout(1500)  # news come in, and do not close what somebody reads
+    page.wait_for_timeout(1200)  # news come in, and do not close what somebody reads
     page.get_by_role("button", name="Yes, cancel the job").click()
 
     expect(page.locator("h1")).to_contain_text("cancelled", timeout=20_000)

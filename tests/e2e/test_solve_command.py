@@ -3,13 +3,17 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import pytest
 
+from adapters.inbound.answers import policy_answer
 from domain.money import plain
+from tests.support import policy_books
+from tests.support.policy_books import PAIRS
 from tests.support.small_books import FAMILIES, Book
 from tests.support.small_cases import cases
 
@@ -39,10 +43,7 @@ def document(book: Book) -> dict[str, Any]:
             ]
         },
         "prices": {security_id: plain(price) for security_id, price in book.prices.items()},
-        "policy": {
-            "cash_floor": plain(book.policy.cash_floor),
-            "cash_floor_amount": plain(book.policy.cash_floor_amount),
-        },
+        "policy": policy_answer(book.policy).model_dump(mode="json"),
     }
 
 
@@ -84,3 +85,26 @@ def test_a_bad_line_is_answered_in_its_place_and_the_others_are_solved() -> None
     assert done.returncode == 1
     assert first == last
     assert "error" in bad
+
+
+def test_every_policy_of_a_document_counts() -> None:
+    """Two policies at a time, each pair of them once, against trying everything."""
+    given = [case for pair in PAIRS for case in policy_books.cases(pair, 1)]
+    ended = solve("\n".join(json.dumps(document(case.book)) for case in given))
+    answers = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert (ended.returncode, len(answers)) == (0, len(given))
+    ends = Counter[str]()
+    for case, answer in zip(given, answers, strict=True):
+        truth = case.truth
+        ends[answer["outcome"]] += 1
+        if truth.objective is None:
+            assert (answer["outcome"], answer["orders"]) == ("infeasible", [])
+            assert answer["conflicts"]
+            assert case.book.policy.is_plain or answer["explanation"]["conflicts"]
+        elif truth.inside:
+            assert (answer["reason"], answer["orders"]) == ("inside_bounds", [])
+        else:
+            assert Fraction(answer["proof"]["objective"]) == truth.objective
+            assert Fraction(answer["proof"]["gap"]) == 0
+            assert {"cost", "turnover", "explanation"} <= answer.keys() or case.book.policy.is_plain
+    assert min(ends["traded"], ends["no_trade"], ends["infeasible"]) > 10

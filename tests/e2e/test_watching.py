@@ -84,6 +84,15 @@ def page_of(stack: Stack, name: str) -> list[Metric]:
     return read_page(httpx.get(url).raise_for_status().text)
 
 
+def worked(stack: Stack, jobs: int) -> list[Metric]:
+    """The worker's page, once it tells of so many jobs: its children tell what they did within a second."""
+    return eventually(
+        lambda: page_of(stack, "worker-1"),
+        lambda page: value(page, "trimtab_order_sets_published_total") >= jobs * PORTFOLIOS,
+        seconds=10,
+    )
+
+
 def routes(stack: Stack) -> list[str]:
     return [*httpx.get(f"{stack.api_url}/openapi.json").json()["paths"], "/openapi.json", "none"]
 
@@ -93,7 +102,7 @@ def routes(stack: Stack) -> list[str]:
 
 def test_the_pages_of_all_processes_tell_their_jobs_between_them(stack: Stack, job: str, api: Api) -> None:
     jobs = len(api.jobs())
-    worker, steward = page_of(stack, "worker-1"), page_of(stack, "steward")
+    worker, steward = worked(stack, jobs), page_of(stack, "steward")
     intake, requests = page_of(stack, "api"), page_of(stack, "requests")
 
     assert value(intake, "trimtab_jobs_accepted_total") == jobs
@@ -143,7 +152,8 @@ def test_no_label_of_any_process_is_off_its_list(stack: Stack, job: str) -> None
 
 
 def test_what_a_child_counted_outlives_it(stack: Stack, job: str, api: Api) -> None:
-    before = value(page_of(stack, "worker-1"), "trimtab_portfolios_ended_total")
+    jobs = len(api.jobs())
+    before = value(worked(stack, jobs), "trimtab_portfolios_ended_total")
     worker = stack.child("worker-1").process.pid
     children = set(children_of(worker))
     for pid in children:
@@ -152,7 +162,7 @@ def test_what_a_child_counted_outlives_it(stack: Stack, job: str, api: Api) -> N
 
     assert value(page_of(stack, "worker-1"), "trimtab_portfolios_ended_total") == before
     api.finished(api.submit("after-the-children", parallelism=2)["job_id"])
-    assert value(page_of(stack, "worker-1"), "trimtab_portfolios_ended_total") == before + PORTFOLIOS
+    assert value(worked(stack, jobs + 1), "trimtab_portfolios_ended_total") == before + PORTFOLIOS
 
 
 # ------------------------------------------------------------------------------------------------ traces

@@ -17,7 +17,7 @@ from tests.fuzz.judge import BAD, DIFFERENCE, EXCEPTION, TIMEOUT, TRIED, UNEXPLA
 from tests.support.fuzz_books import FuzzCase, fuzz_case
 from tests.support.policy_books import FEATURES
 
-SAMPLE = 120
+SAMPLE = 60
 
 
 @pytest.fixture(scope="module")

@@ -78,6 +78,7 @@ class TlsFront:
 
     def __init__(self, target: int, certificates: Certificates) -> None:
         self._target = target
+        self._open: list[asyncio.StreamWriter] = []
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificates.server, certificates.server_key)
         self._context.load_verify_locations(certificates.ca)
@@ -103,13 +104,20 @@ class TlsFront:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._open:
+            writer.transport.abort()
+        for _ in range(10):  # a transport closes its socket in a later turn of the loop
+            await asyncio.sleep(0.01)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.append(writer)
         behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._open.append(behind_writer)
         with suppress(asyncio.CancelledError):
             await asyncio.gather(_pump(reader, behind_writer), _pump(behind_reader, writer))
         for each in (behind_writer, writer):
             each.transport.abort()
+            self._open.remove(each)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

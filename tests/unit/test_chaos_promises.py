@@ -38,6 +38,13 @@ def whole(job_id: str) -> Whole:
     return Whole(job, items, Inputs(job_id=job.job_id, snapshot=snapshot, sha256="s"))
 
 
+def event(sequence: int, kind: str, **more: object) -> dict[str, object]:
+    return {"job_id": "chaos", "sequence": sequence, "event": kind, "state": "running", **more}
+
+
+END = event(3, "finished", state="done", counts={"traded": 3})
+
+
 def kept() -> Evidence:
     chaos = whole("chaos")
     return Evidence(
@@ -46,6 +53,7 @@ def kept() -> Evidence:
         jobs=2,
         entries=[(str(each.item_id), each.order_set or b"") for each in chaos.items],
         standing=frozenset(str(each.item_id) for each in chaos.items),
+        events=[event(1, "accepted"), event(2, "started"), END],
         max_in_flight=3,
         parallelism=3,
         kills={"worker": 2},
@@ -112,6 +120,11 @@ def test_the_same_entry_again_is_no_broken_promise() -> None:
         (lambda e: other_item(e, state=ItemState.FAILED, result=None), "has no result"),
         (lambda e: other_item(e, out=Out.DUE), "not marked as sent"),
         (lambda e: other_item(e, result=b'{"orders":[7]}'), "another answer than in the calm run"),
+        (lambda e: replace(e, events=[]), "the last that was told of it is {}"),
+        (lambda e: replace(e, events=[event(1, "accepted"), END]), "events [2] were never told"),
+        (lambda e: replace(e, events=[*e.events, END]), "stands on the stream twice"),
+        (lambda e: replace(e, events=[event(1, "accepted")]), "the last that was told"),
+        (lambda e: replace(e, events=[*e.events[:2], {**END, "counts": {"traded": 2}}]), "with the counts"),
         (lambda e: replace(e, calm=whole("calm2")), ""),
     ],
 )

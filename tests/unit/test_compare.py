@@ -284,6 +284,32 @@ def test_what_is_not_begun_in_time_is_skipped_and_says_so(services: Services) ->
     assert (found.frontier.points, found.frontier.unfinished) == ((), 1)
 
 
+def test_a_solver_is_not_given_half_a_minute_while_somebody_waits(services: Services) -> None:
+    asked: list[float | None] = []
+
+    class Slow(NoSolver):
+        def solve_program(self, program: Any, start: Any = None, time_limit: float | None = None) -> Any:
+            asked.append(time_limit)
+            return SOLVER.solve_program(program, start, time_limit)
+
+    # Thirty securities, and an order of each costs something: more than can be listed.
+    many = builders.model(dict.fromkeys(range(1, 31), ("0.03", "0.01", "0.01")))
+    prices = builders.prices({number: f"{number * 7}.13" for number in range(1, 31)})
+    portfolio = builders.portfolio(90_000, dict.fromkeys(range(1, 31), 40))
+    whole = question(
+        model_id=None,
+        model=many,
+        portfolio_ids=(),
+        portfolios=(portfolio,),
+        prices=prices,
+        policy={"max_orders": 12, "max_turnover": "0.2", "cost_per_order": "3"},
+    )
+    (_, found) = what_if(whole, replace(services, solver=Slow()), seconds=60).rows
+    assert found.outcome in {"traded", "infeasible"}
+    assert all(limit is not None and limit <= 2 for limit in asked)
+    assert asked
+
+
 def test_a_model_without_targets_is_refused(services: Services) -> None:
     empty = builders.model({})
     with pytest.raises(Invalid, match="no target"):

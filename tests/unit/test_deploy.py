@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from adapters.metrics.catalogue import METRICS
-from config.settings import PREFIX, Settings
+from config.settings import FILE_SUFFIX, FROM_FILES, PREFIX, Settings
 from worker import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -167,12 +167,32 @@ def test_a_pod_gets_only_settings_that_exist_and_none_by_accident(name: str) -> 
     """Links to services would set TRIMTAB_API_PORT and others: a process that knows no such setting does not start."""
     pod = PODS[name]
     given = {each["name"] for each in pod["containers"][0].get("env", ())} | config_map().keys()
-    secrets = {each["metadata"]["name"]: each["stringData"] for each in of_kind("Secret")}
+    names = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
+    from_files = {f"{PREFIX}{field.upper()}{FILE_SUFFIX}" for field in FROM_FILES}
 
     assert pod["enableServiceLinks"] is False
-    assert given | secrets["trimtab-urls"].keys() <= {
-        f"{PREFIX}{field.upper()}" for field in Settings.model_fields
+    assert given <= names | from_files
+
+
+@pytest.mark.parametrize("name", sorted(PODS))
+def test_what_holds_passwords_reaches_a_pod_as_files_of_the_secret_that_the_pattern_shows(name: str) -> None:
+    pod = PODS[name]
+    secrets = {each["metadata"]["name"]: each["stringData"] for each in of_kind("Secret")}
+    volumes = {each["name"]: each["secret"] for each in pod["volumes"] if "secret" in each}
+    mounts = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+    there = {
+        f"{mounts[volume]}/{key}"
+        for volume, secret in volumes.items()
+        for key in secrets[secret["secretName"]]
     }
+    files = [value for key, value in config_map().items() if key.endswith(FILE_SUFFIX)]
+
+    assert files
+    assert set(files) <= there
+    assert {secret["defaultMode"] for secret in volumes.values()} == {0o440}
+    assert not any(
+        key.removeprefix(PREFIX).lower() in FROM_FILES and "@" in value for key, value in config_map().items()
+    )
 
 
 def test_a_pod_can_be_told_to_end_at_any_moment() -> None:

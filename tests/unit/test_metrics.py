@@ -10,13 +10,15 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from adapters.inbound.api import ApiOptions, create_app
 from adapters.metrics.catalogue import CALL_ENDS, ERRORS, METRICS, OTHER, SERVICES, WARNINGS, Kind
+from adapters.metrics.families import Spread, Sum
 from adapters.metrics.files import fold_dead
+from adapters.metrics.later import Later
 from adapters.metrics.meter import PrometheusMeter
 from adapters.metrics.program import ProgramMetrics
 from adapters.metrics.publisher import MeteredPublisher
@@ -32,6 +34,7 @@ from tests.support import builders
 from tests.support.front_desk import FrontDesk
 from tests.support.lives import job
 from tests.support.metrics import catalogue_name, read_page, strays, value
+from tests.support.waiting import eventually
 from tests.support.world import SHORT_RULES, FakePublisher, FakeTokens, World
 from worker.loops import run_steward
 
@@ -154,6 +157,64 @@ def test_a_process_exposes_what_the_catalogue_says_and_nothing_else(process: str
     ours = {catalogue_name(family) for family in families if family.name.startswith("trimtab_")}
     assert ours == world_of_metrics
     assert "process_cpu_seconds" in {family.name for family in families}
+
+
+# ------------------------------------------------------------------------------------------------ many at once
+
+
+def test_a_histogram_takes_many_as_it_takes_them_one_by_one(registry: CollectorRegistry) -> None:
+    bounds = (0.0, 0.5, 1.0, 2.5)
+    one_by_one = Histogram("one_by_one", "help", registry=registry, buckets=bounds)
+    at_once = Histogram("at_once", "help", registry=registry, buckets=bounds)
+    values = [-1.0, 0.0, 0.1, 0.5, 0.50001, 1.0, 2.5, 2.6, 1e9]
+    for value_ in values:
+        one_by_one.observe(value_)
+    Spread(at_once).take(values)
+
+    first, second = (
+        [sample.value for family in each.collect() for sample in family.samples]
+        for each in (one_by_one, at_once)
+    )
+    assert first == second
+
+
+def test_what_is_told_later_is_told_within_its_time_though_nothing_follows(
+    registry: CollectorRegistry,
+) -> None:
+    counter = Counter("told", "help", registry=registry)
+    later = Later(wait_seconds=0.02)
+    later.add(Sum(counter), 2)
+
+    eventually(lambda: registry.get_sample_value("told_total"), lambda told: told == 2)
+    later.add(Sum(counter), 1)
+    eventually(lambda: registry.get_sample_value("told_total"), lambda told: told == 3)
+
+
+def test_what_is_told_later_never_grows_beyond_its_bound(registry: CollectorRegistry) -> None:
+    counter = Counter("told", "help", registry=registry)
+    later, target = Later(wait_seconds=60, at_most=10), Sum(counter)
+    for _ in range(25):
+        later.add(target, 1)
+    assert registry.get_sample_value("told_total") == 20
+    later.flush()
+    assert registry.get_sample_value("told_total") == 25
+
+
+def test_threads_that_tell_at_once_lose_nothing(registry: CollectorRegistry) -> None:
+    counter = Counter("told", "help", registry=registry)
+    later, target = Later(wait_seconds=0.001, at_most=7), Sum(counter)
+
+    def tell() -> None:
+        for _ in range(2000):
+            later.add(target, 1)
+
+    threads = [threading.Thread(target=tell) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    later.flush()
+    assert registry.get_sample_value("told_total") == 8000
 
 
 # ------------------------------------------------------------------------------------------------ the lists

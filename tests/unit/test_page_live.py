@@ -13,8 +13,7 @@ from fastapi.sse import ServerSentEvent
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from adapters.inbound.page import live
-from adapters.inbound.page.live import Live
+from adapters.inbound.page.live import Live, pause_after
 from adapters.inbound.page.render import Region
 from domain.errors import NotFound, StoreUnavailable
 from tests.support.api_keys import StaticKeys
@@ -26,12 +25,6 @@ from tests.support.world import World
 def _quiet() -> Iterator[None]:
     with capture_logs():
         yield
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PAUSE_SECONDS", "_LONGEST_PAUSE_SECONDS", "_NAP_SECONDS"):
-        monkeypatch.setattr(live, name, 0.0)
 
 
 @pytest.fixture
@@ -62,7 +55,7 @@ class Script:
 
 
 def stream(script: Script, *, allowed: Callable[[], bool] = lambda: True) -> list[tuple[str | None, Any]]:
-    return asyncio.run(_collected(Live(script.over), script, allowed))
+    return asyncio.run(_collected(Live(script.over, pause=lambda _: 0.0), script, allowed))
 
 
 async def _collected(
@@ -119,22 +112,21 @@ def test_there_are_no_more_streams_than_allowed() -> None:
     asyncio.run(look_twice())
 
 
-def test_a_slow_look_is_taken_less_often() -> None:
-    paused: list[float] = []
+@pytest.mark.parametrize(("took", "pause"), [(0.0, 1.0), (0.01, 1.0), (0.5, 5.0), (60.0, 15.0)])
+def test_a_slow_look_is_taken_less_often(took: float, pause: float) -> None:
+    assert pause_after(took) == pause
 
-    class Noted(Live):
-        async def _pause(self, seconds: float) -> None:
-            paused.append(seconds)
 
-    times = iter([0.0, 0.5, 0.5, 0.51])
-    script = Script({}, {})
-    noted = Noted(script.over, clock=lambda: next(times))
+def test_between_two_looks_the_end_of_the_process_is_noticed() -> None:
+    moments = iter([0.0, 0.0, 0.0, 0.1, 9.0])
+    script = Script({"a": region("one")}, {"a": region("never")})
+    over = iter([False, False, True, True, True])
 
     async def collected() -> list[ServerSentEvent]:
-        return [event async for event in noted.changes(script, allowed=lambda: True)]
+        streams = Live(lambda: next(over), pause=lambda _: 5.0, clock=lambda: next(moments))
+        return [event async for event in streams.changes(script, allowed=lambda: True)]
 
-    asyncio.run(collected())
-    assert paused == pytest.approx([5.0, 0.1])
+    assert [event.event for event in asyncio.run(collected())] == ["regions", "bye"]
 
 
 # ------------------------------------------------------------------------------------------------ over HTTP

@@ -112,7 +112,7 @@ def test_every_call_on_a_page_is_one_that_the_api_has(tmp_path: Path) -> None:
         re.compile(re.sub(r"\{\w+\}", "[^/?]+", path.removeprefix("/api/v1")) + r"(\?.*)?$") for path in paths
     ]
     called = [
-        word.partition("API")[2].lstrip("}")
+        word.partition("API")[2].lstrip("}").removeprefix("/api/v1")
         for page in PAGES
         for words in command_lines(page)
         if words[0] == "curl"

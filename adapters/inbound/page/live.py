@@ -25,6 +25,11 @@ STREAMS: Final = 50
 _log = structlog.get_logger(__name__)
 
 
+def pause_after(took: float) -> float:
+    """Seconds until the next look: the longer, the slower the store answered the last one."""
+    return min(max(took / _SHARE, PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+
+
 class Live:
     """The streams of this process, a bounded number of them. Who gets none reloads now and then."""
 
@@ -33,10 +38,12 @@ class Live:
         leaving: Callable[[], bool],
         *,
         streams: int = STREAMS,
+        pause: Callable[[float], float] = pause_after,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``clock``: seconds that never go back."""
+        """``pause``: after a look that took so long. ``clock``: seconds that never go back."""
         self._leaving = leaving
+        self._pause_after = pause
         self._clock = clock
         self._free = streams
 
@@ -74,11 +81,11 @@ class Live:
                             event="regions",
                             data={name: [region.version, region.html] for name, region in changed.items()},
                         )
-                await self._pause((self._clock() - began) / _SHARE)
+                await self._pause(self._pause_after(self._clock() - began))
             yield ServerSentEvent(event="bye", data="")
 
     async def _pause(self, seconds: float) -> None:
-        until = self._clock() + min(max(seconds, PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+        until = self._clock() + seconds
         while self._clock() < until and not self._leaving():  # noqa: ASYNC110 - a signal handler says so
             await sleep(_NAP_SECONDS)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from math import ceil
 from typing import Any, Final, Generic, TypeVar
 
 from adapters.inbound.answers import stored_result
@@ -117,11 +118,11 @@ class JobShown:
         return (self.job.n - self.finished) / self.rate
 
     @property
-    def tries_in(self) -> float | None:
-        """Seconds until a waiting job tries again."""
+    def tries_in(self) -> int | None:
+        """Whole seconds until a waiting job tries again."""
         if self.job.probe_at is None or self.job.state not in {JobState.WAITING, JobState.ACCEPTED}:
             return None
-        return max((self.job.probe_at - self.now).total_seconds(), 0.0)
+        return max(ceil((self.job.probe_at - self.now).total_seconds()), 0)
 
     @property
     def may_be_cancelled(self) -> bool:
