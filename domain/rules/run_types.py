@@ -19,11 +19,8 @@ def _least_trading(draft: Draft) -> None:
 
 
 def _beyond_the_amount(draft: Draft) -> None:
-    """Twice the cash that is raised beyond the amount: cash after - before - amount, as all trades are sells."""
+    """Twice what is sold beyond the amount. Before costs: less cash for fees must not count as a gain."""
     draft.traded = [2 * window.price for window in draft.windows]
-    for place, rate in enumerate(draft.rated(draft.policy.cost_rate)):
-        draft.traded[place] -= 2 * rate
-    draft.per_order -= 2 * draft.money(draft.policy.cost_per_order)
     draft.constant -= 2 * draft.money(draft.policy.raise_cash)
 
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from adapters.inbound.keys import KeyFile, Role
 from adapters.system_clock import SystemClock
-from tests.support.chromium import chromium, opened
+from tests.support.chromium import PATIENCE_MS, chromium, opened
 from tests.support.parts import start_part, terminated
 from tests.support.stacks import Api, short_stack
 from tests.support.waiting import eventually
@@ -93,7 +93,7 @@ def test_a_failure_is_seen_and_retried_without_touching_the_reload_button(
     expect(page).to_have_url(re.compile(f"/jobs/{job['job_id']}$"))
     expect(page.locator("#causes")).to_contain_text("Please sign in")
     page.get_by_role("button", name="Retry this cause").click()
-    expect(page.locator("h1")).to_contain_text("done", timeout=20_000)
+    expect(page.locator("h1")).to_contain_text("done")
     expect(page.locator("#causes")).to_be_empty()
     expect(page.locator("#history")).to_contain_text(
         "retry all failed portfolios of cause upstream_fault by anybody"
@@ -112,7 +112,7 @@ def test_one_failed_portfolio_is_retried_from_its_own_page(
     expect(page.get_by_text("How it ended")).to_be_visible()
     page.get_by_role("button", name="Retry this portfolio").click()
 
-    eventually(lambda: api.job(job["job_id"]), lambda seen: seen["finished_at"] is not None, seconds=20)
+    eventually(lambda: api.job(job["job_id"]), lambda seen: seen["finished_at"] is not None, seconds=30)
     assert api.job(job["job_id"])["counts"]["failed"] == 1
     expect(page.locator("#portfolios")).to_contain_text("failed")
 
@@ -130,7 +130,7 @@ def test_a_job_moves_by_itself_gets_fewer_seats_and_is_cancelled(page: Page, api
     page.wait_for_timeout(1200)  # news come in, and do not close what somebody reads
     page.get_by_role("button", name="Yes, cancel the job").click()
 
-    expect(page.locator("h1")).to_contain_text("cancelled", timeout=20_000)
+    expect(page.locator("h1")).to_contain_text("cancelled")
     expect(page.locator("#history")).to_contain_text("cancel by anybody")
     assert api.finished(job_id)["state"] == "cancelled"
 
@@ -206,7 +206,7 @@ def test_the_keyboard_reaches_everything_and_news_do_not_take_it_away(
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
     page.keyboard.press("Enter")
-    expect(page.locator("h1")).to_contain_text("done", timeout=20_000)
+    expect(page.locator("h1")).to_contain_text("done")
     assert api.finished(job["job_id"])["retries"] == 1
 
     page.locator("#item-0").focus()
@@ -316,7 +316,7 @@ def test_a_key_that_may_not_look_and_a_wrong_one_get_nobody_in(
 ) -> None:
     url, keys = guarded
     context = browser.new_context(base_url=url)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()  # which may complain: 401 is an error to a browser
     page.goto("/login")
     for key in (keys["submit"], "trimtab_000000000000_nobody"):
@@ -337,17 +337,17 @@ def test_flower_asks_for_the_password_and_shows_the_tasks_of_a_job(
     child = start_part(stack, "flower", "--port", str(port), flower_users=":".join(USER))
     answers(child, f"{url}/healthcheck")
     assert httpx.get(f"{url}/tasks").status_code == 401
-    eventually(lambda: workers_of(url), bool, seconds=20)
+    eventually(lambda: workers_of(url), bool, seconds=30)
     job_id = api.submit("in-flower", parallelism=2)["job_id"]
     api.finished(job_id)
 
     credentials: Any = {"username": USER[0], "password": USER[1]}
     context = browser.new_context(base_url=url, http_credentials=credentials)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.goto("/tasks")
     row = page.locator("#tasks-table tbody tr", has_text=f"job={job_id}").first
-    expect(row).to_contain_text("trimtab.run", timeout=20_000)
+    expect(row).to_contain_text("trimtab.run")
     expect(row).to_contain_text("seat=")
     row.get_by_role("link").first.click()
     expect(page.locator("body")).to_contain_text(f"job={job_id}")

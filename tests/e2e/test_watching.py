@@ -89,7 +89,7 @@ def worked(stack: Stack, jobs: int) -> list[Metric]:
     return eventually(
         lambda: page_of(stack, "worker-1"),
         lambda page: value(page, "trimtab_order_sets_published_total") >= jobs * PORTFOLIOS,
-        seconds=10,
+        seconds=30,
     )
 
 
@@ -158,7 +158,7 @@ def test_what_a_child_counted_outlives_it(stack: Stack, job: str, api: Api) -> N
     children = set(children_of(worker))
     for pid in children:
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: set(children_of(worker)), lambda now: len(now) == 2 and not now & children, seconds=20)
+    eventually(lambda: set(children_of(worker)), lambda now: len(now) == 2 and not now & children, seconds=60)
 
     assert value(page_of(stack, "worker-1"), "trimtab_portfolios_ended_total") == before
     api.finished(api.submit("after-the-children", parallelism=2)["job_id"])

@@ -169,23 +169,16 @@ def measured(checked: CheckedPortfolio, policy: Policy, after: Mapping[SecurityI
         orders=orders,
         cost=cost,
         cash_after=cash_after,
-        objective=_objective(checked, policy, drift, bought + sold, cost, cash_after),
+        objective=_objective(policy, drift, bought + sold, cost),
     )
 
 
-def _objective(
-    checked: CheckedPortfolio,
-    policy: Policy,
-    drift: Fraction,
-    turnover: Fraction,
-    cost: Fraction,
-    cash: Fraction,
-) -> Fraction:
-    """What is minimised; ``cash`` is what is there after all trades and costs."""
+def _objective(policy: Policy, drift: Fraction, turnover: Fraction, cost: Fraction) -> Fraction:
+    """What is minimised. Where cash is raised, the turnover is what is sold."""
     if policy.run_type is RunType.TO_BAND:
         return turnover + cost
     if policy.run_type is RunType.RAISE_CASH:
-        return drift + cost + 2 * (cash - Fraction(checked.cash) - Fraction(policy.raise_cash))
+        return drift + cost + 2 * (turnover - Fraction(policy.raise_cash))
     return drift + cost
 
 
@@ -323,7 +316,7 @@ class _Search:
         self._cash = self._whole(Fraction(checked.cash))
         self._needed = self._whole(cash_needed(checked, policy))
         self._turnover = None if turnover is None else self._whole(turnover)
-        self._enough = self._cash + self._whole(Fraction(policy.raise_cash))
+        self._raised = self._whole(Fraction(policy.raise_cash))
         self._groups = [
             (None if low is None else self._whole(low), None if high is None else self._whole(high))
             for _, _, low, high in groups
@@ -372,7 +365,7 @@ class _Search:
             if run is RunType.TO_BAND:
                 yield turnover + cost, shares
             elif run is RunType.RAISE_CASH:
-                yield drift + cost + 2 * (cash - self._enough), shares
+                yield drift + cost + 2 * (turnover - self._raised), shares
             else:
                 yield drift + cost, shares
 

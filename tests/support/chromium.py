@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+PATIENCE_MS = 30_000  # with two cores and as many stacks, a worker's first portfolio takes a while
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -28,6 +29,7 @@ def chromium_path() -> str:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     path = chromium_path()
+    expect.set_options(timeout=PATIENCE_MS)
     as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=[*as_root, "--disable-dev-shm-usage"])
@@ -39,7 +41,7 @@ def chromium() -> Iterator[Browser]:
 def opened(context: BrowserContext) -> Iterator[Page]:
     """A page that must not complain: no script error, nothing the policy forbids, nothing that was not found."""
     complaints: list[str] = []
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from adapters.metrics.catalogue import METRICS, OTHER, Kind
+from adapters.metrics.catalogue import ERRORS, METRICS, OTHER, Kind
 from tests.support.metrics import table_row
 
 ROOT = Path(__file__).parents[2]
@@ -152,6 +152,14 @@ def test_the_nights_are_made_of_series_that_exist() -> None:
 def test_promtool_accepts_the_rules_and_they_fire_as_their_tests_say() -> None:
     assert "SUCCESS" in promtool("check", "rules", "alerts.yml")
     assert "SUCCESS" in promtool("test", "rules", "alerts.test.yml")
+
+
+def test_every_error_of_the_log_is_on_the_list_of_what_needs_somebody() -> None:
+    listed = (
+        (ROOT / "docs/operations.md").read_text().split("## Lines that need somebody")[1].split("\n## ")[0]
+    )
+
+    assert [event for event in ERRORS if f"`{event}`" not in listed] == []
 
 
 # ------------------------------------------------------------------------------------------------ dashboard

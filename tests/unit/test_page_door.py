@@ -256,8 +256,8 @@ def test_logging_out_takes_the_cookie_away(browse: Browse) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        lambda head, signature: f"{head}.{signature[:-1]}x",
-        lambda head, signature: f"{head[:-1]}9.{signature}",  # ends later
+        lambda head, signature: f"{head}.{signature.swapcase()}",
+        lambda head, signature: f"{head}0.{signature}",  # ends later
         lambda head, signature: f"{head.replace('000000000000', '000000000003')}.{signature}",  # another's
         lambda head, _: head,
         lambda head, signature: f"{head}.{signature}.{signature}",

@@ -119,7 +119,15 @@ CASES: Mapping[str, tuple[Case, Mapping[str, Any]]] = {
                 "no_sell": (security_id(1), security_id(2)),
             },
             trades={3: -4},
-            objective=500 + 1500 + 600 + 3 + 2 * 97,
+            objective=500 + 1500 + 600 + 3 + 2 * 100,
+        ),
+        {},
+    ),
+    "raise_cash does not take a second fee for a gain": (
+        Case(
+            policy={**AMOUNT, "raise_cash": D(300), "cost_per_order": D(3)},
+            trades={3: -4},
+            objective=500 + 1500 + 600 + 3 + 2 * 100,
         ),
         {},
     ),
