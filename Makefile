@@ -45,7 +45,7 @@ types: .venv/dev.stamp ## mypy, strict
 	$(BIN)/mypy
 
 docs: .venv/dev.stamp ## the site into build/docs; any warning fails it
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs 2 docs build/docs
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going --jobs 2 docs build/docs
 
 audit: .venv/dev.stamp ## known vulnerabilities of what is shipped (needs the network), hashes, licences
 	$(BIN)/python -m tests.audit

@@ -50,11 +50,6 @@ def _fill(_app: Sphinx, page: str, source: list[str]) -> None:
         source[0] = before + write() + after
 
 
-def _out_of_date(*_: object) -> list[str]:
-    """The filled pages, always: the code may have changed, whatever their files look like."""
-    return list(_FILLED)
-
-
 def _add_document(app: Sphinx, error: Exception | None) -> None:
     if error is None:
         (Path(app.outdir) / "openapi.json").write_text(openapi_document())
@@ -62,6 +57,5 @@ def _add_document(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
-    app.connect("env-get-outdated", _out_of_date)
     app.connect("source-read", _fill)
     app.connect("build-finished", _add_document)
