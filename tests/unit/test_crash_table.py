@@ -40,6 +40,7 @@ READS = {
     "get_item",
     "list_items",
     "count_items",
+    "count_causes",
     "untold",
 }
 
