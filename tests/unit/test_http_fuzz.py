@@ -27,6 +27,7 @@ ROUTES = (
     "POST /api/v1/portfolios/{portfolio_id}/rebalance",
     "POST /api/v1/rebalances/portfolios",
     "POST /api/v1/schedules/{schedule_id}/run",
+    "POST /api/v1/what-if",
 )
 
 
