@@ -582,7 +582,9 @@ def test_a_scheduler_with_a_schedule_that_cannot_be_used_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = threading.Event()
-    monkeypatch.setattr("worker.processes.beat.stop_on_signals", lambda _life: stop)  # the signals are pytest's
+    monkeypatch.setattr(
+        "worker.processes.beat.stop_on_signals", lambda _life: stop
+    )  # the signals are pytest's
     settings = load_settings(state_dir=tmp_path, schedules=[{**NIGHTLY, "calendar": "XXXX"}])
 
     with pytest.raises(Invalid, match="nightly: no calendar of an exchange 'XXXX'"):
