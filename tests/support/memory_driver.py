@@ -34,6 +34,7 @@ from tasks.open_job import open_job
 from tasks.retry_job import RetryJob, retry_job
 from tasks.services import Rules, Services
 from tasks.submit_job import SubmitJob, submit_job
+from tasks.unwatched import NO_METER, NO_TRACING
 from tests.support.builders import model, security_id
 
 _STATUS = Path("/proc/self/status")
@@ -53,7 +54,15 @@ def main(portfolios: int) -> dict[str, int]:
         store.prepare()
         services = cast(
             Services,
-            SimpleNamespace(jobs=store, models=store, tokens=_NoTokens(), clock=SystemClock(), rules=Rules()),
+            SimpleNamespace(
+                jobs=store,
+                models=store,
+                tokens=_NoTokens(),
+                clock=SystemClock(),
+                rules=Rules(),
+                meter=NO_METER,
+                tracing=NO_TRACING,
+            ),
         )
         followed = replace(
             model({1: "0.5"}), model_id=ModelId("all"), name="all", portfolios=tuple(map(PortfolioId, ids))
