@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.extended import Choices
+from domain.extended import Choices, length
 from domain.lagrangian import Priced
 from domain.problem import IntArray, int_type
 
@@ -83,7 +83,7 @@ def _within(choices: Choices, cheap: Callable[[int], bool], target: int, price: 
 def _cheap_part(side: range, cheap: Callable[[int], bool], nearest: int) -> range:
     if not side:
         return side
-    last = len(side) - 1
+    last = length(side) - 1
     below = min(max((nearest - side.start) // side.step, 0), last)
     inside = next((place for place in (0, last, below, min(below + 1, last)) if cheap(side[place])), None)
     if inside is None:
@@ -133,14 +133,24 @@ def listed(losses: Losses, known: int | None, *, max_parts: int = MAX_PARTS) -> 
 
 
 def _top(priced: Priced) -> int:
-    """No choice whatever loses more than this, all securities together."""
+    """No answer whatever is further above the bound: what its choices lose, and its limits leave unused, at the most."""
     extended = priced.extended
-    return sum(
-        max(
-            (priced.loss(place, corner) for corner in choices.corners(window.target, window.price)), default=0
-        )
-        for place, (choices, window) in enumerate(zip(extended.choices, extended.windows, strict=True))
+    corners = [
+        [*choices.corners(window.target, window.price)]
+        for choices, window in zip(extended.choices, extended.windows, strict=True)
+    ]
+    lost = sum(
+        max((priced.loss(place, corner) for corner in each), default=0) for place, each in enumerate(corners)
     )
+    unused = 0
+    for row, multiplier in zip(extended.couplings, priced.multipliers, strict=True):
+        least = sum(
+            min((row.of(place, corner, held) for corner in each), default=0)
+            for place, (each, held) in enumerate(zip(corners, extended.held, strict=True))
+        )
+        unused += -(-multiplier * max(0, row.most - least) // priced.parts)
+    # Each loss is told rounded down.
+    return lost + len(corners) + unused
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +183,7 @@ class _Listing:
         ``only_likely``: where there are too many, those that have lost least go on, and nothing is proved.
         """
         choices = self._losses.within(self._budget)
-        if sum(map(_count, choices)) > _MAX_CHOICES:
+        if sum(each.count for each in choices) > _MAX_CHOICES:
             return None
         if not all(choices):
             return _Found(None)
@@ -292,10 +302,6 @@ def _scaled_down(amounts: IntArray, multiplier: int, parts: int) -> IntArray:
     if multiplier.bit_length() > 60:
         return np.zeros_like(amounts)
     return ((amounts >> shift) * multiplier // parts) << shift
-
-
-def _count(choices: Choices) -> int:
-    return len(choices)
 
 
 def _undominated(load: IntArray, worth: IntArray) -> NDArray[np.intp]:

@@ -85,6 +85,11 @@ class Window:
     min_trade: int = 0
 
 
+def length(side: range) -> int:
+    """As ``len``, which raises beyond 64 bits."""
+    return max(0, -((side.start - side.stop) // side.step))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
     """The shares that a security may have afterwards: all of these, and no others.
@@ -127,8 +132,10 @@ class Choices:
             return self.stays
         return (shares == 0 and self.closes) or shares in self.sells or shares in self.buys
 
-    def __len__(self) -> int:
-        return self.stays + self.closes + len(self.sells) + len(self.buys)
+    @property
+    def count(self) -> int:
+        """How many; of a portfolio of penny stocks that may be more than ``len`` can say."""
+        return self.stays + self.closes + length(self.sells) + length(self.buys)
 
     def __iter__(self) -> Iterator[int]:
         """All of them, no trade first."""
@@ -156,7 +163,7 @@ class Choices:
                 yield side[-1]
                 below = (nearest - side.start) // side.step
                 for place in (below, below + 1):
-                    if 0 < place < len(side) - 1:
+                    if 0 < place < length(side) - 1:
                         yield side[place]
 
 

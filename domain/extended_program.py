@@ -13,7 +13,7 @@ Everything is whole and exact; only the solver behind `domain.ports.Solver` make
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from domain.extended import MONEY, Choices, Extended, Window
+from domain.extended import MONEY, Choices, Extended, Window, length
 from domain.program import Column, Program, Row, RuleName
 
 BOUNDS = "bounds"
@@ -140,7 +140,7 @@ class _Builder:
         sides = [
             (side, lot)
             for side, lot in ((choices.sells[::-1], -window.lot), (choices.buys, window.lot))
-            if len(side)
+            if side
         ]
         convex = (
             choices.stays
@@ -150,7 +150,7 @@ class _Builder:
         )
         if convex:
             return tuple(
-                Branch(start=held, chosen=None, steps=self._steps(place, held, lot, len(side), None))
+                Branch(start=held, chosen=None, steps=self._steps(place, held, lot, length(side), None))
                 for side, lot in sides
             )
         branches = [self._branch(place, side, lot) for side, lot in sides]
@@ -166,7 +166,7 @@ class _Builder:
     def _branch(self, place: int, side: range, lot: int) -> Branch:
         chosen = self._chosen(place, side[0])
         return Branch(
-            start=side[0], chosen=chosen, steps=self._steps(place, side[0], lot, len(side) - 1, chosen)
+            start=side[0], chosen=chosen, steps=self._steps(place, side[0], lot, length(side) - 1, chosen)
         )
 
     def _chosen(self, place: int, shares: int) -> Column:

@@ -345,7 +345,7 @@ def _read_count_or_none(name: str, value: object) -> int | None:
 
 
 def _read_securities(name: str, value: object) -> tuple[SecurityId, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
         raise Invalid(f"{name} {money.shown(value)} is not a list of securities")
     return tuple(value)
 
@@ -360,7 +360,7 @@ def _read_lots(name: str, value: object) -> tuple[Lot, ...]:
 
 
 def _read_groups(name: str, value: object) -> tuple[Group, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
         raise Invalid(f"{name} {money.shown(value)} is not a list of groups")
     return tuple(_read_group(f"{name}[{index}]", each) for index, each in enumerate(value))
 
