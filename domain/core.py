@@ -113,6 +113,8 @@ def listed(losses: Losses, known: int | None, *, max_parts: int = MAX_PARTS) -> 
         return Listed(quantity=None, bound=known, complete=True)
     best: tuple[int, ...] | None = None
     top = _top(priced) if known is None else known - 1 - bound
+    if top < 0:
+        return Listed(quantity=None, bound=bound, complete=True)
     for shift in _SHIFTS:
         budget = top >> shift
         if known is not None:
@@ -133,7 +135,10 @@ def listed(losses: Losses, known: int | None, *, max_parts: int = MAX_PARTS) -> 
 
 
 def _top(priced: Priced) -> int:
-    """No answer whatever is further above the bound: what its choices lose, and its limits leave unused, at the most."""
+    """No answer whatever is further above the bound; below 0, there is none.
+
+    At the most it is what its choices lose and its limits leave unused, or what its choices are worth less the bound.
+    """
     extended = priced.extended
     corners = [
         [*choices.corners(window.target, window.price)]
@@ -149,8 +154,11 @@ def _top(priced: Priced) -> int:
             for place, (each, held) in enumerate(zip(corners, extended.held, strict=True))
         )
         unused += -(-multiplier * max(0, row.most - least) // priced.parts)
+    worth = sum(
+        max((extended.of(place, corner) for corner in each), default=0) for place, each in enumerate(corners)
+    )
     # Each loss is told rounded down.
-    return lost + len(corners) + unused
+    return min(lost + len(corners) + unused, worth + extended.objective.constant - priced.bound)
 
 
 @dataclass(frozen=True, slots=True)
