@@ -18,24 +18,31 @@ from domain.ids import JobId, ModelId
 from domain.job import Job
 from domain.ports import ModelQuery
 from domain.schedule import Schedule
+from tasks.audit import note_action
 from tasks.services import Services
 from tasks.submit_job import SubmitJob, job_id_for, submit_job
 
 log = structlog.get_logger(__name__)
 
+RUN_KEYS = "schedule:"  # what the keys of runs begin with, and no key that a caller sends
 OLDEST_BY_HAND = timedelta(days=366)
 _MODELS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """``jobs`` in order of their models; ``created`` is how many of them were not there before."""
+    """``jobs`` in order of their models; ``new`` are those of them that were not there before."""
 
     key: str
     schedule: str
     business_date: date
     jobs: Sequence[Job]
-    created: int
+    new: Sequence[JobId]
+
+    @property
+    def created(self) -> int:
+        """How many of the jobs were not there before."""
+        return len(self.new)
 
 
 def find_schedule(name: str, services: Services) -> Schedule:
@@ -48,7 +55,7 @@ def find_schedule(name: str, services: Services) -> Schedule:
 
 def run_key(schedule: Schedule, business_date: date) -> str:
     """Names the run; the key of its job where it has one model, the beginning of their keys where it has several."""
-    return f"schedule:{schedule.name}:{business_date.isoformat()}"
+    return f"{RUN_KEYS}{schedule.name}:{business_date.isoformat()}"
 
 
 def start_run(schedule: Schedule, business_date: date, services: Services) -> Run:
@@ -63,13 +70,17 @@ def start_run(schedule: Schedule, business_date: date, services: Services) -> Ru
         key = run_key(schedule, business_date)
         job, created = _submit(key, schedule.model_id, schedule, business_date, services)
         return Run(
-            key=key, schedule=schedule.name, business_date=business_date, jobs=(job,), created=int(created)
+            key=key,
+            schedule=schedule.name,
+            business_date=business_date,
+            jobs=(job,),
+            new=(job.job_id,) if created else (),
         )
     return _start_many(schedule, business_date, services)
 
 
-def start_by_hand(schedule: Schedule, business_date: date | None, services: Services) -> Run:
-    """The run of that business date, or of today (there) without one.
+def start_by_hand(schedule: Schedule, business_date: date | None, who: str, services: Services) -> Run:
+    """The run of that business date, or of today (there) without one. Noted on each new job as what ``who`` did.
 
     Raises:
         Invalid: a day to come (when it comes its run would count as started), one too long ago, or no trading day.
@@ -85,7 +96,10 @@ def start_by_hand(schedule: Schedule, business_date: date | None, services: Serv
     reason = schedule.days.closed(business_date)
     if reason is not None:
         raise Invalid(f"{business_date} is no business date: {reason}", code="no_business_date")
-    return start_run(schedule, business_date, services)
+    run = start_run(schedule, business_date, services)
+    for job_id in run.new:
+        note_action(job_id, f"run schedule {schedule.name} by hand", who, services)
+    return run
 
 
 def jobs_of_run(schedule: Schedule, business_date: date, services: Services) -> Sequence[JobId] | None:
@@ -113,10 +127,10 @@ def _start_many(schedule: Schedule, business_date: date, services: Services) -> 
         services.jobs.swap_note(key, None, found)
         models = _frozen_models(key, services) or []
     jobs: list[Job] = []
-    created = 0
+    new: list[JobId] = []
     for model_id in models:
         try:
-            job, new = _submit(_key_of(key, model_id), model_id, schedule, business_date, services)
+            job, created = _submit(_key_of(key, model_id), model_id, schedule, business_date, services)
         except (Unavailable, Busy):
             raise
         except TrimtabError as error:
@@ -130,8 +144,8 @@ def _start_many(schedule: Schedule, business_date: date, services: Services) -> 
             )
         else:
             jobs.append(job)
-            created += new
-    return Run(key=key, schedule=schedule.name, business_date=business_date, jobs=jobs, created=created)
+            new.extend([job.job_id] if created else ())
+    return Run(key=key, schedule=schedule.name, business_date=business_date, jobs=jobs, new=new)
 
 
 def _key_of(run: str, model_id: ModelId) -> str:

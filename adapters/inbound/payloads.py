@@ -65,6 +65,7 @@ from domain.portfolio import Portfolio, Position
 from tasks.compare import AS_ASKED, DO_NOTHING, Scenario
 from tasks.policies import with_keys
 from tasks.retry_job import RetryJob
+from tasks.start_run import RUN_KEYS
 from tasks.submit_job import SubmitJob
 from tasks.what_if import MAX_POINTS, MAX_SCENARIOS, MIN_POINTS, FrontierAsked, WhatIf
 from tasks.what_if import MAX_PORTFOLIOS as MAX_COMPARED_PORTFOLIOS
@@ -973,8 +974,12 @@ def _with(document: object, **of_path: object) -> RebalanceRequest:
 
 
 def _submit(request: RebalanceRequest, beside: Beside) -> SubmitJob:
+    key = _key(request.key, beside.header_key)
+    if key is not None and key.startswith(RUN_KEYS):  # a run is where its key is: it would never start
+        field = "Idempotency-Key" if request.key is None else "key"
+        raise _one_fault(field, f"must not begin with {RUN_KEYS!r}: these are the keys of schedules' runs")
     return SubmitJob(
-        key=_key(request.key, beside.header_key) or beside.new_key(),
+        key=key or beside.new_key(),
         request_sha256=request.sha256(),
         model_id=ModelId(request.model_id),
         portfolio_ids=_ids(request.portfolio_ids),

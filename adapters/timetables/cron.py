@@ -10,7 +10,6 @@ from cronsim import CronSim, CronSimError
 from domain.errors import Invalid
 
 _SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)  # a line is read together with where to begin
-_LAST_MOMENT = time(23, 59, 59, fold=1)  # fold: the second of two, where the clock is set back at midnight
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +38,20 @@ class CronsimLine:
         """As the port says (``domain.schedule.CronLine``)."""
         day = first - timedelta(days=1)
         while True:
-            # One search a day: a line that fires every minute does not cost its 1,440 firings.
-            after = datetime.combine(day, _LAST_MOMENT, tzinfo=zone)
-            firing = next(CronSim(self.text, after), None)
-            if firing is None or firing.date() > last:
+            # One search a day: a line that fires every minute does not cost its 1,440 firings. By the clock alone: with
+            # a zone, cronsim leaves out what the clock jumps over where a minute or an hour begins with a star.
+            wall = next(CronSim(self.text, datetime.combine(day, time.max)), None)
+            if wall is None:
+                return
+            firing = _there(wall, zone)
+            if firing.date() > last:
                 return
             yield firing
             day = firing.date()
+
+
+def _there(wall: datetime, zone: ZoneInfo) -> datetime:
+    """The first of two where the clock shows it twice; the first moment after the jump where it never does."""
+    while (there := wall.replace(tzinfo=zone)) != there.astimezone(UTC).astimezone(zone):
+        wall += timedelta(minutes=1)
+    return there

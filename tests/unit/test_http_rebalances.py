@@ -255,6 +255,16 @@ def test_who_waits_too_short_gets_the_job(client: TestClient) -> None:
     assert 0.2 <= time.monotonic() - began < 20
 
 
+def test_who_waits_while_the_process_ends_gets_the_job_at_once(desk: FrontDesk) -> None:
+    looks = iter([False, False])
+    options = ApiOptions(version="9.9.9", leaving=lambda: next(looks, True))
+    began = time.monotonic()
+    with TestClient(create_app(desk.services, options)) as client:
+        answer = client.post(f"{MODELS}/{MODEL_ID}/rebalance", params={"wait": 30})
+    assert (answer.status_code, answer.json()["state"]) == (202, "accepted")
+    assert time.monotonic() - began < 20
+
+
 def test_a_key_whose_job_is_over_is_answered_with_what_it_came_to(
     client: TestClient, over: Callable[..., str]
 ) -> None:

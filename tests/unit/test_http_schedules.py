@@ -15,6 +15,8 @@ from typer.testing import CliRunner, Result
 from adapters.inbound.api import ApiOptions, create_app
 from adapters.inbound.cli import create_cli
 from adapters.inbound.cli.wiring import Wiring
+from domain.ids import JobId
+from tasks.audit import COMMAND_LINE, actions_on
 from tasks.scheduler import Scheduler
 from tasks.services import Services
 from tests.support.front_desk import MODEL_ID, FrontDesk
@@ -187,6 +189,18 @@ def test_a_run_by_hand_is_accepted_once_and_answered_again(client: TestClient, d
     assert again.json() == {**first.json(), "created": 0}
     (job,) = desk.store.list_jobs()
     assert job.key == first.json()["jobs"][0]["key"] == "schedule:nightly:2026-11-25"
+
+
+def test_who_started_a_run_stands_on_its_job_once_whichever_door(
+    client: TestClient, command: Callable[..., Result], services: Services
+) -> None:
+    (by_http,) = client.post(RUN).json()["jobs"]
+    client.post(RUN)
+    (by_command,) = json.loads(command("run", "nightly", "--date", "2026-11-24", "--json").stdout)["jobs"]
+
+    noted = [actions_on(JobId(job["job_id"]), services) for job in (by_http, by_command)]
+    assert [[each.what for each in actions] for actions in noted] == [["run schedule nightly by hand"]] * 2
+    assert noted[1][0].who == COMMAND_LINE
 
 
 @pytest.mark.parametrize(

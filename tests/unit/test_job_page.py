@@ -18,8 +18,8 @@ from adapters.inbound.page import advice
 from adapters.inbound.page.render import HERE, Pages, grouped, link, moment, money, percent, took
 from adapters.inbound.page.views import STATES, JobShown, positions_shown
 from domain.errors import StoreUnavailable, UpstreamFault
-from domain.ids import PortfolioId
-from domain.item import ItemState
+from domain.ids import PortfolioId, item_id
+from domain.item import Item, ItemState
 from domain.job import Job, JobState
 from domain.portfolio import Portfolio
 from tasks.audit import actions_on
@@ -254,6 +254,57 @@ def test_a_portfolio_shows_before_and_after_orders_proof_and_attempts(
         assert heading in words
     assert money(result["cash_after"]) in shown.text
     assert "worker-1" in words
+
+
+def test_a_portfolio_shows_what_gave_way_what_it_costs_and_why_with_nothing_unescaped(
+    world: World, client: TestClient
+) -> None:
+    world.book(1)
+    job = world.finish(world.submit())
+    item = world.store.get_item(item_id(job.job_id, builders.portfolio_id(1)))
+    rule = {"rule": "max_orders", "security_id": None, "group": None, "message": EVIL}
+    result = {
+        **json.loads(item.result or b"{}"),
+        "cost": "12.50",
+        "turnover": "3456.00",
+        "relaxed": [{**rule, "amount": "2", "unit": "orders"}],
+        "explanation": {
+            "orders": [{"message": f"too much of it {EVIL}"}],
+            "lowest_cash": "727.76",
+            "slip_covered": "0.1334",
+            "conflicts": [{"rules": [rule], "irreducible": True, "proved_by": "exact"}],
+            "least_relaxation": [{**rule, "rule": "lower_bound", "amount": "450", "unit": "money"}],
+        },
+    }
+    held = replace(item, result=json.dumps(result).encode())
+
+    class Store:
+        def get_item(self, _: object) -> Item:
+            return held
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+    services = replace(world.services, jobs=Store())
+    with browser(services, leaving=lambda: True) as other:
+        shown = portfolio_page(other, job, builders.portfolio_id(1))
+    words = text_of(shown)
+    for told in (
+        "(2 orders)",
+        "(450.00)",
+        "Cost of the orders 12.50",
+        "Turnover 3 456.00",
+    ):
+        assert told in words, words
+    for told in (
+        "727.76",
+        "13.34",
+        "Cannot be kept together",
+        "too much of it",
+        "What would have to give way",
+    ):
+        assert told in words, words
+    assert EVIL not in shown.text
 
 
 def test_a_failed_portfolio_shows_its_attempts_what_to_do_and_is_retried_alone(

@@ -347,6 +347,23 @@ def test_a_header_key_that_is_no_key_is_refused(key: str) -> None:
     assert refused(request(), header_key=key).details[0]["field"] == "Idempotency-Key"
 
 
+@pytest.mark.parametrize(
+    ("field", "body", "header_key"),
+    [
+        ("key", {"key": "schedule:nightly:2026-11-23"}, None),
+        ("Idempotency-Key", {}, "schedule:nightly:2026-11-23"),
+        ("Idempotency-Key", {}, '"schedule:nightly:2026-11-23:MODEL1"'),
+    ],
+)
+def test_a_key_of_a_schedule_s_run_is_nobody_s_to_take(
+    field: str, body: dict[str, Any], header_key: str | None
+) -> None:
+    (fault,) = refused(request(**body), header_key=header_key).details
+    assert fault["field"] == field
+    assert "schedule:" in fault["message"]
+    assert parse(request(key="nightly-schedule:1")).key == "nightly-schedule:1"
+
+
 # ------------------------------------------------------------------------------------------------ one request, one hash
 
 SAME = {

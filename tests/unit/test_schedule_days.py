@@ -56,6 +56,15 @@ def test_when_the_clock_is_set_forward_no_night_goes_without() -> None:
     ]
 
 
+@pytest.mark.parametrize("cron", ["*/15 2 * * *", "* 2 * * *", "0,30 2 * * *"])
+def test_a_line_that_begins_with_a_star_does_not_lose_the_night_either(cron: str) -> None:
+    assert runs(schedule(cron, calendar=None), "2026-03-07", 3) == [
+        "2026-03-07 07 07:00",
+        "2026-03-08 08 07:00",  # 02:00 does not come: 03:00 there
+        "2026-03-09 09 06:00",
+    ]
+
+
 def test_a_zone_that_changes_at_midnight_has_one_run_each_day() -> None:
     """Chile: 24:00 becomes 23:00 on 4 April 2026, and 00:00 becomes 01:00 on 6 September 2026."""
     every_minute = schedule("* * * * *", zone="America/Santiago", calendar=None)

@@ -241,7 +241,7 @@ def test_a_run_that_is_later_than_its_window_is_told_and_not_started(night: Nigh
 def test_what_was_started_by_hand_was_not_missed(night: Night) -> None:
     night.scheduler(schedule()).tick()
     night.at("2026-11-24", "12:00")
-    start_by_hand(schedule(), MONDAY, night.world.services)
+    start_by_hand(schedule(), MONDAY, "ops", night.world.services)
 
     with capture_logs() as logs:
         night.scheduler(schedule()).tick()
@@ -491,7 +491,7 @@ def test_all_models_are_found_however_many_pages_and_whatever_comes_and_goes(
 
 def test_a_run_by_hand_is_the_scheduler_s_run(night: Night) -> None:
     night.scheduler(schedule()).tick()
-    by_hand = start_by_hand(schedule(), None, night.world.services)
+    by_hand = start_by_hand(schedule(), None, "ops", night.world.services)
     night.at("2026-11-23").scheduler(schedule()).tick()
 
     assert by_hand.created == 1
@@ -509,7 +509,7 @@ def test_a_run_by_hand_is_the_scheduler_s_run(night: Night) -> None:
 )
 def test_a_day_that_has_no_run_is_refused(night: Night, day: str, code: str) -> None:
     with pytest.raises(Invalid) as refused:
-        start_by_hand(schedule(), date.fromisoformat(day), night.world.services)
+        start_by_hand(schedule(), date.fromisoformat(day), "ops", night.world.services)
     assert refused.value.code == code
     assert night.jobs() == []
 

@@ -144,7 +144,12 @@ class _Starter:
     async def start(self, command: Callable[[], SubmitJob], wait: float, request: Request) -> Response:
         job = await run_in_threadpool(lambda: submit_job(command(), self._services).job)
         waited, pause = 0.0, _FIRST_LOOK_SECONDS
-        while not job.state.closed and waited < wait and not await request.is_disconnected():
+        while (
+            not job.state.closed
+            and waited < wait
+            and not self._options.leaving()  # the job stands: better its 202 now than no answer
+            and not await request.is_disconnected()
+        ):
             pause = min(pause, wait - waited)
             await sleep(pause)
             waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE_SECONDS)

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from adapters.inbound.api.access import Access
 from adapters.inbound.api.body import json_body
@@ -72,10 +72,10 @@ def schedules_router(services: Services, options: ApiOptions, access: Access) ->
         summary="Start the run of a business date now; the same date is the same run",
     )
     def post_run(
-        schedule_id: _SchedulePath, body: Annotated[bytes, read_body], response: Response
+        request: Request, schedule_id: _SchedulePath, body: Annotated[bytes, read_body], response: Response
     ) -> ScheduleRunAnswer:
         business_date = parse_schedule_run(body, max_bytes=options.max_body_size)
-        run = start_by_hand(find_schedule(schedule_id, services), business_date, services)
+        run = start_by_hand(find_schedule(schedule_id, services), business_date, request.state.who, services)
         response.status_code = HTTPStatus.ACCEPTED if run.created else HTTPStatus.OK
         return schedule_run_answer(run)
 

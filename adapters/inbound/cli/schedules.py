@@ -16,6 +16,7 @@ from adapters.inbound.schedule_answers import (
     schedule_run_answer,
     schedules_answer,
 )
+from tasks.audit import COMMAND_LINE
 from tasks.start_run import find_schedule, start_by_hand
 
 _Name = Annotated[str, typer.Argument(metavar="SCHEDULE", help="The schedule's name.")]
@@ -105,7 +106,7 @@ def _add_run(app: typer.Typer, wiring: Wiring) -> None:
         body = json.dumps({} if date is None else {"business_date": date}).encode()
         business_date = parse_schedule_run(body, max_bytes=MAX_INPUT_BYTES)
         with wiring.services() as services:
-            started = start_by_hand(find_schedule(schedule, services), business_date, services)
+            started = start_by_hand(find_schedule(schedule, services), business_date, COMMAND_LINE, services)
         if as_json:
             print_line(schedule_run_answer(started).json_text())
             return

@@ -143,10 +143,7 @@ def _add_run(router: APIRouter, services: Services, door: Door) -> None:
         viewer: Viewer = request.state.viewer
 
         def start() -> Run:
-            started = start_by_hand(find_schedule(schedule_id, services), None, services)
-            for job in started.jobs[: started.created]:
-                note_action(job.job_id, f"run schedule {schedule_id} by hand", viewer.who, services)
-            return started
+            return start_by_hand(find_schedule(schedule_id, services), None, viewer.who, services)
 
         started = await run_in_threadpool(start)
         only = started.jobs[0].job_id if len(started.jobs) == 1 else None
