@@ -26,6 +26,7 @@ Seconds = Annotated[float, Field(gt=0)]
 Origin = Annotated[
     str, Field(pattern=r"^https?://[a-z0-9.\[\]:-]+$")
 ]  # as a browser writes it: no path, no slash
+HostName = Annotated[str, Field(pattern=r"^[a-z0-9.:-]+$")]  # no port; an IPv6 address without brackets
 UpstreamUrl = Annotated[str, Field(repr=False)]  # it may hold a password
 ReadyPart = Literal[
     "store", "results", "broker", "solver", "workers", "pricing", "securities", "accounting", "portfolios"
@@ -115,6 +116,7 @@ class Settings(BaseSettings):
     api_calls_per_second: Annotated[float, Field(ge=0, le=100_000)] = 50.0  # of one key; 0: no limit
     api_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     api_origins: tuple[Origin, ...] = ()
+    api_hosts: tuple[HostName, ...] = ()  # none: ours on loopback, any with keys or behind something
     page_secret: SecretStr = SecretStr("")  # empty: a new one at every start
     page_session_seconds: Annotated[float, Field(ge=60, le=7 * 24 * 3600)] = 8 * 3600.0
     ready_needs: tuple[ReadyPart, ...] = ("store", "results", "broker")

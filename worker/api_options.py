@@ -51,7 +51,7 @@ def api_options(
         keys=keys,
         limiter=None if keys is None else _limiter(settings, held),
         origins=settings.api_origins,
-        hosts=None if keys is not None or settings.api_without_keys else _our_names(settings),
+        hosts=_names(settings, anybody=keys is not None or settings.api_without_keys),
         needed=settings.ready_needs,
         page_secret=settings.page_secret.get_secret_value().encode() or secrets.token_bytes(32),
         page_session=timedelta(seconds=settings.page_session_seconds),
@@ -92,8 +92,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _our_names(settings: Settings) -> Collection[str]:
-    return {"localhost", "127.0.0.1", "::1", settings.api_host}
+def _names(settings: Settings, *, anybody: bool) -> Collection[str] | None:
+    """The names we answer to, None for any: what the settings say, else our own, unless ``anybody`` may reach us."""
+    if settings.api_hosts:
+        return settings.api_hosts
+    return None if anybody else {"localhost", "127.0.0.1", "::1", settings.api_host}
 
 
 def _limiter(settings: Settings, held: ExitStack) -> Limiter | None:

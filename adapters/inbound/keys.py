@@ -291,11 +291,16 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
 
 
 def _write(path: Path, keys: Sequence[ApiKey]) -> None:
-    """Under another name first, then in the place of the old one: a reader sees the one or the other."""
+    """Under another name first, then in the place of the old one: a reader sees the one or the other.
+
+    The mode stays: who was let read the old one (the user of a container, say) reads the new one.
+    """
     document = {"schema": KEYS_SCHEMA, "keys": [_entry(key) for key in keys]}
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # for its owner alone
     try:
         with os.fdopen(handle, "w") as file:
+            with suppress(FileNotFoundError):
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
             file.write(json.dumps(document, indent=2) + "\n")
             file.flush()
             os.fsync(file.fileno())

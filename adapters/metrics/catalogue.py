@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from domain.item import FINAL_STATES, OPEN_STATES
 from domain.job import CLOSED, OPEN
+from domain.ladder import LAGRANGIAN, LISTING, PROGRAM
 from domain.ports import Stage
 from domain.rebalance import CASH_BOUND, CLOSED_FORM, CVXPY
 
@@ -204,7 +205,7 @@ _METRICS = (
         name="trimtab_answers_total",
         kind=Kind.COUNTER,
         help="Answers that were found, by the rung of the ladder; none: nothing had to be solved.",
-        labels=(Label("method", (CLOSED_FORM, CASH_BOUND, CVXPY, NO_PROOF)),),
+        labels=(Label("method", (CLOSED_FORM, CASH_BOUND, CVXPY, LAGRANGIAN, LISTING, PROGRAM, NO_PROOF)),),
         of=("worker",),
     ),
     Metric(

@@ -179,6 +179,15 @@ def test_the_file_is_its_owners_alone(file: KeyFile, path: Path) -> None:
     assert sorted(each.name for each in path.parent.iterdir()) == ["keys.json", "keys.json.lock"]
 
 
+def test_a_change_leaves_those_who_may_read_the_file_able_to(file: KeyFile, path: Path) -> None:
+    made = file.add("a", READ)
+    path.chmod(0o644)
+    file.rotate(made.key.key_id, overlap=timedelta(0))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    file.revoke(made.key.key_id)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_a_file_that_others_may_write_to_is_refused(
     file: KeyFile, path: Path, clock: Clock, mode: int

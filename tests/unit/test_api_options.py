@@ -83,6 +83,15 @@ def test_it_may_be_open_where_somebody_says_so(
     assert (made.keys, made.hosts) == (None, None)
 
 
+@pytest.mark.parametrize("given", [{"api_without_keys": True}, {}])
+def test_it_answers_to_the_names_that_the_settings_tell_and_to_no_other(
+    settings: Callable[..., Settings], options: Callable[[Settings], ApiOptions], given: dict[str, bool]
+) -> None:
+    made = options(settings(api_hosts=("desk.example",), **given))
+    assert made.hosts is not None
+    assert set(made.hosts) == {"desk.example"}
+
+
 def test_a_socket_that_was_handed_down_is_ours_alone(
     settings: Callable[..., Settings], options: Callable[[Settings], ApiOptions]
 ) -> None:

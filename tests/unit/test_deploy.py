@@ -95,6 +95,38 @@ def test_every_manifest_is_in_a_kustomization_but_the_pattern_of_the_secrets() -
     assert listed <= there
 
 
+# ------------------------------------------------------------------------------------------------ the compose files
+
+
+def test_the_api_of_the_compose_file_answers_to_names_of_loopback_only() -> None:
+    api = compose()["services"]["api"]
+
+    assert json.loads(api["environment"]["TRIMTAB_API_HOSTS"]) == ["localhost", "127.0.0.1"]
+    assert api["ports"] == ["127.0.0.1:8080:8080"]
+
+
+def test_a_container_sees_the_folder_of_the_keys_so_that_a_revoked_one_ends() -> None:
+    """A mount of the file alone goes on showing the one that was there at the start."""
+    api = yaml.safe_load((ROOT / "deploy/compose.keys.yml").read_text())["services"]["api"]
+    (mount,) = api["volumes"]
+
+    folder, _, name = api["environment"]["TRIMTAB_API_KEYS_FILE"].rpartition("/")
+    assert mount["target"] == folder
+    assert mount["read_only"]
+    assert mount["source"] == "${TRIMTAB_KEYS:-./keys}"
+    assert f"--file keys/{name}" in (ROOT / "docs/how-to-deploy.md").read_text()
+
+
+def test_traces_reach_a_collector() -> None:
+    ports = {
+        port["port"]
+        for policy in of_kind("NetworkPolicy")
+        for rule in policy["spec"].get("egress", ())
+        for port in rule.get("ports", ())
+    }
+    assert 4318 in ports
+
+
 # ------------------------------------------------------------------------------------------------ the numbers
 
 

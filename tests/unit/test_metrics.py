@@ -1,5 +1,6 @@
 """What is counted, under which labels, and that no label can grow."""
 
+import ast
 import os
 import re
 import subprocess
@@ -15,7 +16,7 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from adapters.inbound.api import ApiOptions, create_app
-from adapters.metrics.catalogue import CALL_ENDS, ERRORS, METRICS, OTHER, SERVICES, WARNINGS, Kind
+from adapters.metrics.catalogue import CALL_ENDS, ERRORS, METRICS, NO_PROOF, OTHER, SERVICES, WARNINGS, Kind
 from adapters.metrics.families import Spread, Sum
 from adapters.metrics.files import fold_dead
 from adapters.metrics.later import Later
@@ -24,7 +25,7 @@ from adapters.metrics.program import ProgramMetrics
 from adapters.metrics.publisher import MeteredPublisher
 from adapters.metrics.state import KEPT_SECONDS, StateCollector
 from adapters.upstream.watch import ENDS
-from domain import rebalance
+from domain import ladder, rebalance
 from domain.errors import BrokerUnavailable, Busy, SolverFailed, StoreUnavailable
 from domain.ids import JobId, item_id
 from domain.item import ItemState
@@ -224,9 +225,24 @@ def test_the_lists_of_the_catalogue_are_those_of_the_code() -> None:
     assert set(CALL_ENDS) == set(ENDS)
     build = (ROOT / "adapters/upstream/build.py").read_text()
     assert set(SERVICES) == set(re.findall(r'origin\("(\w+)"', build))
-    methods = {rebalance.CLOSED_FORM, rebalance.CASH_BOUND, rebalance.CVXPY}
+
+
+def test_every_method_that_an_answer_can_name_is_on_its_list() -> None:
+    """A new rung is a new word at the top of the module of its ladder, above what proves a bound."""
     (label,) = METRICS["trimtab_answers_total"].labels
-    assert methods < set(label.values or ())
+    words = set()
+    for module in (rebalance, ladder):
+        tree = ast.parse(Path(module.__file__).read_text())
+        named = {
+            node.targets[0].id: node.value.value
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        }
+        words |= {word for name, word in named.items() if name not in {"EXACT", "FLOATING_POINT", "OWN"}}
+    assert words | {NO_PROOF} == set(label.values or ())
 
 
 def test_every_line_of_the_log_at_warning_or_above_is_on_its_list() -> None:
