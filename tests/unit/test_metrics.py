@@ -232,7 +232,7 @@ def test_every_method_that_an_answer_can_name_is_on_its_list() -> None:
     (label,) = METRICS["trimtab_answers_total"].labels
     words = set()
     for module in (rebalance, ladder):
-        tree = ast.parse(Path(module.__file__).read_text())
+        tree = ast.parse(Path(str(module.__file__)).read_text())
         named = {
             node.targets[0].id: node.value.value
             for node in tree.body
