@@ -3,12 +3,13 @@
 import asyncio
 import ssl
 import subprocess
-import threading
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+ROOT = Path(__file__).parents[2]
 BUFFER = 1 << 16
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 _EXTENSIONS = """subjectAltName=IP:127.0.0.1,DNS:localhost
@@ -74,50 +75,48 @@ def _openssl(folder: Path, *words: str) -> None:
 
 
 class TlsFront:
-    """Speaks TLS on a port of loopback for a server behind it, and demands a certificate of our authority."""
+    """Speaks TLS on a port of loopback for a server behind it, and demands a certificate of our authority.
+
+    A process of its own: asyncio leaves the sockets of failed handshakes to the garbage collector, whose warning would
+    meet whichever test runs then.
+    """
 
     def __init__(self, target: int, certificates: Certificates) -> None:
-        self._target = target
-        self._open: list[asyncio.StreamWriter] = []
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificates.server, certificates.server_key)
-        self._context.load_verify_locations(certificates.ca)
-        self._context.verify_mode = ssl.CERT_REQUIRED
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(lambda _loop, _context: None)  # who is turned away tells it himself
-        self._server = self._loop.run_until_complete(
-            asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
+        files = (certificates.server, certificates.server_key, certificates.ca)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.tls", str(target), *map(str, files)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
+        self.port = int(self._answer())
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        """It ends with its standard input, as it would with its parent."""
+        self._process.communicate(timeout=10)
 
-    async def _stop(self) -> None:
-        self._server.close()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for writer in self._open:
-            writer.transport.abort()
-        for _ in range(10):  # a transport closes its socket in a later turn of the loop
-            await asyncio.sleep(0.01)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.append(writer)
-        behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        self._open.append(behind_writer)
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(_pump(reader, behind_writer), _pump(behind_reader, writer))
-        for each in (behind_writer, writer):
-            each.transport.abort()
-            self._open.remove(each)
+async def _front(target: int, server: str, server_key: str, authority: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server, server_key)
+    context.load_verify_locations(authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, _context: None)  # who is turned away tells it himself
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", target)
+        await asyncio.gather(_pump(reader, behind_writer), _pump(behind_reader, writer))
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    print(listening.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - to the parent
+    await loop.run_in_executor(None, sys.stdin.read)
+    listening.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -127,3 +126,8 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
     with suppress(OSError):
         writer.close()
+
+
+if __name__ == "__main__":
+    port, *certificate_files = sys.argv[1:]
+    asyncio.run(_front(int(port), *certificate_files))
