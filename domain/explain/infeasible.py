@@ -82,12 +82,13 @@ class Infeasible:
         clashes = find_clashes(self._rulebook, self._solver)
         relaxation = self._relaxation
         relaxed = () if relaxation is None else self._words.relaxed(relaxation)
-        found = [conflict for clash in clashes for conflict in self._conflicts(clash, relaxed)]
+        proved_by = None if relaxation is None else relaxation.proved_by
+        found = [conflict for clash in clashes for conflict in self._conflicts(clash, relaxed, proved_by)]
         # What would give way as well, though the conflicts that were looked into do not need it.
         told = {(each.rule, each.security_id, each.message): each for each in found}
         named = {(each.rule, each.security_id) for each in found}
         windows = {each.security_id for each in found if each.rule == NO_WHOLE_SHARE}
-        for each in map(self._words.would_give_way, relaxed):
+        for each in (self._words.would_give_way(one, proved_by) for one in relaxed):
             if (each.rule, each.security_id) not in named and each.security_id not in windows - {None}:
                 told[each.rule, each.security_id, each.message] = each
         return Report(
@@ -95,24 +96,28 @@ class Infeasible:
             explanation=Explanation(
                 conflicts=tuple(self._words.conflict(clash) for clash in clashes),
                 least_relaxation=relaxed,
-                relaxation_proved_by=None if relaxation is None else relaxation.proved_by,
+                relaxation_proved_by=proved_by,
             ),
         )
 
-    def _conflicts(self, clash: Clash, relaxed: Sequence[Relaxed]) -> list[Conflict]:
+    def _conflicts(self, clash: Clash, relaxed: Sequence[Relaxed], proved_by: str | None) -> list[Conflict]:
         if not clash.rules:
             return [self._shortfall()]
         if _is_of_one_window(clash):
             security_id = clash.rules[0].security_id
             place = self._problem.security_ids.index(security_id) if security_id else 0
-            amount = next((each.amount for each in relaxed if each.security_id == security_id), None)
+            # Not proved the least, another answer may mend it for less: the message has the bound nearest by itself.
+            proved = () if proved_by is None else relaxed
+            amount = next((each.amount for each in proved if each.security_id == security_id), None)
             message = self._words.no_whole_share(place, clash)
             return [Conflict(rule=NO_WHOLE_SHARE, message=message, security_id=security_id, amount=amount)]
         gives_way = {
             RuleName(rule=each.rule, security_id=each.security_id, group=each.group): each for each in relaxed
         }
         return [
-            self._words.would_give_way(gives_way[rule]) if rule in gives_way else self._words.in_the_way(rule)
+            self._words.would_give_way(gives_way[rule], proved_by)
+            if rule in gives_way
+            else self._words.in_the_way(rule)
             for rule in clash.rules
         ]
 

@@ -112,13 +112,14 @@ class Words:
     def relaxed(self, relaxation: Relaxation) -> tuple[Relaxed, ...]:
         """What gives way, in the order of the rules: coupled ones first, then by security."""
         rows = {each.rule: each.unit for each in self._extended.couplings}
+        proof = _proof_of(relaxation.proved_by)
         return tuple(
-            self._relaxed(rule, relaxation.amounts[rule], rows.get(rule, MONEY_UNIT))
+            self._relaxed(rule, relaxation.amounts[rule], rows.get(rule, MONEY_UNIT), proof)
             for rule in reversed(self._rulebook.rules)
             if rule in relaxation.amounts
         )
 
-    def _relaxed(self, rule: RuleName, units: int, unit: str) -> Relaxed:
+    def _relaxed(self, rule: RuleName, units: int, unit: str, proof: str) -> Relaxed:
         is_count = unit == COUNT
         amount = Decimal(units) if is_count else money.from_units(units, self._extended.places)
         asked = self.rule(rule).message
@@ -126,20 +127,24 @@ class Words:
             rule=rule.rule,
             amount=amount,
             unit=ORDERS_UNIT if is_count else MONEY_UNIT,
-            message=f"{asked}: it gives way by {_shown(rule.rule, amount)}",
+            message=f"{asked}: it gives way by {_shown(rule.rule, amount)}{proof}",
             security_id=rule.security_id,
             group=rule.group,
         )
 
-    def would_give_way(self, relaxed: Relaxed) -> Conflict:
-        """A rule in the way, with the least that would mend it; ``amount`` is money, so orders have none."""
+    def would_give_way(self, relaxed: Relaxed, proved_by: str | None) -> Conflict:
+        """A rule in the way, with the least that would mend it; ``amount`` is money, so orders have none.
+
+        Where nobody proved it the least (``proved_by`` None) it is told as what would do, and is no ``amount``.
+        """
         name = RuleName(rule=relaxed.rule, security_id=relaxed.security_id, group=relaxed.group)
         shown = _shown(relaxed.rule, relaxed.amount)
+        ways = "could give way" if proved_by is None else "would have to give way"
         return Conflict(
             rule=relaxed.rule,
-            message=f"{self.rule(name).message}: it would have to give way by {shown}",
+            message=f"{self.rule(name).message}: it {ways} by {shown}{_proof_of(proved_by)}",
             security_id=relaxed.security_id,
-            amount=relaxed.amount if relaxed.unit == MONEY_UNIT else None,
+            amount=relaxed.amount if relaxed.unit == MONEY_UNIT and proved_by is not None else None,
         )
 
     def in_the_way(self, rule: RuleName) -> Conflict:
@@ -213,6 +218,11 @@ _WAYS: Mapping[str, str] = {
     "group_min": "below it",
     "group_max": "above it",
 }
+
+
+def _proof_of(proved_by: str | None) -> str:
+    """What an amount is not; that it is the least, and whose word that is, is told beside the amounts."""
+    return " (not proved the least)" if proved_by is None else ""
 
 
 def _shown(rule: str, amount: Decimal) -> str:

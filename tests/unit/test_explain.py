@@ -283,11 +283,12 @@ class Contrary:
     """A solver that fails, or lies, as it is told to."""
 
     name = "contrary"
+    time_limit_seconds = 30.0
 
     def __init__(self, answer: ProgramAnswer | None) -> None:
         self._answer = answer
 
-    def solve(self, problem: object) -> Any:
+    def solve(self, problem: object, time_limit: float | None = None) -> Any:
         raise AssertionError("not asked for the base problem")
 
     def solve_program(
@@ -309,12 +310,28 @@ class Contrary:
 def test_an_explanation_comes_though_the_solver_has_no_time(solver: Solver) -> None:
     hard = infeasible(10, solver)
     report = hard.report()
-    assert report.conflicts
-    assert all(each.amount for each in report.conflicts)
     assert report.explanation.least_relaxation
     answer = hard.relaxed()
     assert answer is not None
     assert answer.problem.allows(answer.best.quantity)
+
+
+def test_amounts_that_nobody_proved_the_least_are_never_told_as_the_least() -> None:
+    """Three groups and cash that ask for too much: what would do is found, that nothing less would is not."""
+    hard = infeasible(10, OutOfTime())
+    report = hard.report()
+    assert report.conflicts
+    assert [each.amount for each in report.conflicts] == [None] * len(report.conflicts)
+    assert all(each.message.endswith("(not proved the least)") for each in report.conflicts)
+    assert report.explanation.relaxation_proved_by is None
+    assert all(
+        each.amount > 0 and each.message.endswith("(not proved the least)")
+        for each in report.explanation.least_relaxation
+    )
+    answer = hard.relaxed()
+    assert answer is not None
+    assert answer.proved_by is None
+    assert all(each.message.endswith("(not proved the least)") for each in answer.relaxed)
 
 
 def test_shares_that_a_solver_only_says_to_be_good_are_not_taken() -> None:
