@@ -77,8 +77,16 @@ class Solver(Protocol):
     def name(self) -> str:
         """Library and version, as they stand in the proof."""
 
-    def solve(self, problem: Problem) -> SolverAnswer:
+    @property
+    def time_limit_seconds(self) -> float:
+        """The longest search for one portfolio; `domain.solver_time` shares it among the questions about it."""
+
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
         """The coupled problem, in floating point: the caller verifies the answer exactly.
+
+        Args:
+            problem: one that has an answer, as far as integers can tell.
+            time_limit: seconds; None: the solver's own limit.
 
         Raises:
             SolverTimeout: the time limit passed without an incumbent.

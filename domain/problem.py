@@ -94,11 +94,13 @@ class SolverAnswer:
     """``quantity`` is None when the solver proved that there is no answer.
 
     ``lower_bound`` is the solver's own bound on the drift, in money, as a float: it proves nothing by itself.
+    ``seconds`` is how long it took.
     """
 
     quantity: IntArray | None
     lower_bound: float
     status: str
+    seconds: float = 0.0
 
 
 def build_problem(checked: CheckedPortfolio, policy: Policy, scales: "Scales | None" = None) -> Problem:

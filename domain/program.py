@@ -86,12 +86,13 @@ class ProgramAnswer:
     """What a solver says of a `Program`: proposals and claims, nothing of it checked.
 
     ``values`` are whole numbers by column, None if it found none; ``lower_bound`` is its own bound on the cost, in
-    currency units, as a float. ``status`` is ``optimal``, ``time_limit`` or ``infeasible``.
+    currency units, as a float. ``status`` is ``optimal``, ``time_limit`` or ``infeasible``. ``seconds`` is how long it took.
     """
 
     values: tuple[int, ...] | None
     lower_bound: float
     status: str
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def infeasible(self) -> bool:

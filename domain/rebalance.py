@@ -35,7 +35,7 @@ from domain.answer import (
 from domain.cash_bound import Certificate, certify
 from domain.checks import CheckedPortfolio, StatedValueRange, Unfit, check_portfolio
 from domain.closed_form import cash_shortfall, impossible_securities, nearest_quantities
-from domain.errors import SolverFailed
+from domain.errors import SolverFailed, SolverTimeout
 from domain.extended_answer import decide_extended, decide_infeasible
 from domain.ids import PortfolioId, SecurityId
 from domain.model import InvestmentModel
@@ -45,6 +45,7 @@ from domain.portfolio import Portfolio
 from domain.ports import Solver
 from domain.positions import positions_of
 from domain.problem import IntArray, Problem, build_problem
+from domain.solver_time import OnePortfolio
 from domain.terms import Terms
 from domain.verify import verify_orders, verify_quantities
 
@@ -126,6 +127,7 @@ def decide(
     if isinstance(checked, Unfit):
         return _unfit(portfolio_id, portfolio, checked)
     problem = build_problem(checked, terms.policy, terms.scales)
+    solver = OnePortfolio(solver)
     if not terms.policy.is_plain:
         return decide_extended(checked, terms, problem, solver, solved)
     in_the_way = _conflicts(problem)
@@ -208,7 +210,12 @@ def _proposal(problem: Problem, solver: Solver) -> IntArray | None:
     """
     tightened = problem
     for _ in range(1 + MAX_TIGHTENINGS):
-        quantity = solver.solve(tightened).quantity
+        try:
+            quantity = solver.solve(tightened).quantity
+        except SolverTimeout:
+            if tightened is problem:
+                raise
+            break  # it has answered once, and what the search had before stands
         if quantity is None and tightened is problem:
             raise SolverFailed(f"{solver.name} calls a problem infeasible that has an answer")
         if quantity is None:

@@ -103,15 +103,21 @@ class _Hurried:
     def name(self) -> str:
         return self._solver.name
 
-    def solve(self, problem: Problem) -> SolverAnswer:
-        """Under the solver's own limit: few problems come this far, and it knows no other."""
-        return self._solver.solve(problem)
+    @property
+    def time_limit_seconds(self) -> float:
+        return self._solver.time_limit_seconds
+
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
+        return self._solver.solve(problem, _hurried(time_limit))
 
     def solve_program(
         self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
     ) -> ProgramAnswer:
-        limit = _SOLVER_SECONDS if time_limit is None else min(time_limit, _SOLVER_SECONDS)
-        return self._solver.solve_program(program, start, limit)
+        return self._solver.solve_program(program, start, _hurried(time_limit))
+
+
+def _hurried(time_limit: float | None) -> float:
+    return _SOLVER_SECONDS if time_limit is None else min(time_limit, _SOLVER_SECONDS)
 
 
 def _answer(

@@ -4,8 +4,9 @@ import math
 import threading
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from time import monotonic
 from typing import Any, Final
 
 import cvxpy as cp
@@ -45,7 +46,11 @@ class CvxpySolver:
         self._compiled: dict[int, CompiledProblem] = {}
         self._lock = threading.Lock()
 
-    def solve(self, problem: Problem) -> SolverAnswer:
+    @property
+    def time_limit_seconds(self) -> float:
+        return self._time_limit_seconds
+
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
         """Solve the coupled problem in floating point; see `domain.ports.Solver`.
 
         A status alone is never believed: an answer needs an incumbent (a time limit can come with all zeros), and
@@ -57,19 +62,22 @@ class CvxpySolver:
         """
         if _proved_infeasible(problem):
             return SolverAnswer(quantity=None, lower_bound=math.inf, status="infeasible")
+        limit = self._time_limit_seconds if time_limit is None else time_limit
         with self._lock:
+            begun = monotonic()  # not before: waiting for another thread is no search
             compiled = self._compiled_for(len(problem.security_ids))
             coefficients = Coefficients.of(problem, compiled.size)
             compiled.set(coefficients)
-            end = self._run(compiled.program)
+            end = self._run(compiled.program, limit)
             if end.has_incumbent:
                 return SolverAnswer(
                     quantity=compiled.quantity(coefficients),
                     lower_bound=coefficients.constant + end.bound,
                     status=_ANSWERED[end.status],
+                    seconds=monotonic() - begun,
                 )
         if end.status == cp.USER_LIMIT:
-            raise SolverTimeout(f"{self.name} found no answer within {self._time_limit_seconds:g} s")
+            raise SolverTimeout(f"{self.name} found no answer within {limit:g} s")
         raise SolverFailed(f"{self.name} ended with status {end.status!r} and no answer")
 
     def solve_program(
@@ -82,10 +90,12 @@ class CvxpySolver:
         """
         limit = self._time_limit_seconds if time_limit is None else time_limit
         with self._lock:
+            begun = monotonic()
             try:
-                return solve_with_highs(program, start, time_limit_seconds=limit)
+                answer = solve_with_highs(program, start, time_limit_seconds=limit)
             except ProgramFailed as fault:
                 raise SolverFailed(f"{self.name} failed: {fault}") from fault
+            return replace(answer, seconds=monotonic() - begun)
 
     def _compiled_for(self, count: int) -> CompiledProblem:
         size = padded_size(count)
@@ -94,7 +104,7 @@ class CvxpySolver:
             compiled = self._compiled[size] = CompiledProblem(size)
         return compiled
 
-    def _run(self, program: cp.Problem) -> "_End":
+    def _run(self, program: cp.Problem, time_limit: float) -> "_End":
         try:
             with warnings.catch_warnings(), native_stdout_silenced():
                 # We read the status ourselves, so its warning has no reader.
@@ -103,7 +113,7 @@ class CvxpySolver:
                     solver=cp.HIGHS,
                     enforce_dpp=True,
                     warm_start=False,  # no portfolio starts from another one's answer
-                    time_limit=self._time_limit_seconds,
+                    time_limit=time_limit,
                     mip_abs_gap=self._absolute_gap,
                     **_OPTIONS,
                 )

@@ -18,8 +18,12 @@ class DeferredSolver:
     def name(self) -> str:
         return self._solver.name
 
-    def solve(self, problem: Problem) -> SolverAnswer:
-        return self._solver.solve(problem)
+    @property
+    def time_limit_seconds(self) -> float:
+        return self._time_limit_seconds
+
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
+        return self._solver.solve(problem, time_limit)
 
     def solve_program(
         self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None

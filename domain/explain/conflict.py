@@ -218,15 +218,18 @@ class _Brief:
     def __init__(self, solver: Solver) -> None:
         self._solver = solver
         self.name = solver.name
+        self.time_limit_seconds = min(ASK_SECONDS, solver.time_limit_seconds)
 
-    def solve(self, problem: Problem) -> SolverAnswer:
-        return self._solver.solve(problem)
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
+        return self._solver.solve(problem, self._limit(time_limit))
 
     def solve_program(
         self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
     ) -> ProgramAnswer:
-        limit = ASK_SECONDS if time_limit is None else min(time_limit, ASK_SECONDS)
-        return self._solver.solve_program(program, start, limit)
+        return self._solver.solve_program(program, start, self._limit(time_limit))
+
+    def _limit(self, asked: float | None) -> float:
+        return self.time_limit_seconds if asked is None else min(asked, self.time_limit_seconds)
 
 
 def without_objective(extended: Extended) -> Extended:

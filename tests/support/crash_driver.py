@@ -126,7 +126,7 @@ class LeastSolver(NoPrograms):
 
     name = "least"
 
-    def solve(self, problem: Problem) -> SolverAnswer:
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
         return SolverAnswer(quantity=problem.min_quantity, lower_bound=0.0, status="optimal")
 
 

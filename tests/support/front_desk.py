@@ -37,6 +37,7 @@ class Nowhere:
     """The four upstream services and the solver, none of which an inbound adapter may touch."""
 
     name = "none"
+    time_limit_seconds = 30.0
 
     def prices(self) -> Mapping[str, Decimal]:
         raise AssertionError("an inbound adapter asked for prices")
@@ -47,7 +48,7 @@ class Nowhere:
     def portfolio(self, portfolio_id: PortfolioId) -> Portfolio | None:
         raise AssertionError("an inbound adapter asked for a portfolio")
 
-    def solve(self, problem: Problem) -> SolverAnswer:
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
         raise AssertionError("an inbound adapter solved something")
 
     def solve_program(

@@ -50,6 +50,8 @@ def in_python_integers(given: Problem) -> Problem:
 class NoPrograms:
     """For solvers of the base problem alone."""
 
+    time_limit_seconds = 30.0
+
     def solve_program(
         self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
     ) -> ProgramAnswer:
@@ -60,8 +62,9 @@ class OutOfTime:
     """A solver that never has the time to answer anything."""
 
     name = "out of time"
+    time_limit_seconds = 30.0
 
-    def solve(self, problem: Problem) -> SolverAnswer:
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
         raise SolverTimeout(self.name)
 
     def solve_program(
@@ -75,7 +78,7 @@ class NeverAsked(NoPrograms):
 
     name = "never asked"
 
-    def solve(self, problem: Problem) -> SolverAnswer:
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
         raise AssertionError("the solver was asked")
 
 
@@ -88,7 +91,7 @@ class Scripted(NoPrograms):
         self._answers = list(answers)
         self.budgets: list[int] = []
 
-    def solve(self, problem: Problem) -> SolverAnswer:
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
         self.budgets.append(problem.budget)
         answer = self._answers.pop(0)
         quantity = None if answer is None else np.array(answer, dtype=problem.price.dtype)

@@ -136,7 +136,7 @@ class NoSolver(NoPrograms):
 
     name = "none"
 
-    def solve(self, problem: Problem) -> SolverAnswer:
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
         raise SolverFailed("the closed form should have answered")
 
 

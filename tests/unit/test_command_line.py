@@ -45,7 +45,7 @@ class OnlyRung(NoPrograms):
     def __init__(self, quantity: Sequence[int] | None = (8,)) -> None:
         self.quantity = quantity
 
-    def solve(self, problem: Problem) -> SolverAnswer:
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
         if problem.budget != 850:
             raise SolverFailed("the pencil broke")
         quantity = None if self.quantity is None else problem.price * 0 + self.quantity[0]

@@ -43,7 +43,7 @@ def rows(given: Book, *scenarios: Scenario, solver: Any = SOLVER) -> dict[str, C
 class OutOfTime(NoSolver):
     """As a solver that never ends: for problems whose cash row binds."""
 
-    def solve(self, problem: object) -> Any:
+    def solve(self, problem: object, time_limit: float | None = None) -> Any:
         raise SolverTimeout("30 s")
 
     def solve_program(self, *args: object, **options: object) -> Any:

@@ -157,11 +157,16 @@ def test_no_answer_within_the_time_limit_is_a_timeout() -> None:
 
 
 def test_after_a_timeout_it_still_solves() -> None:
-    solver = CvxpySolver(time_limit_seconds=1e-9)
-    with pytest.raises(SolverTimeout):
-        solver.solve(book(1))
-    solver._time_limit_seconds = 30.0
+    solver = CvxpySolver(time_limit_seconds=30.0)
+    with pytest.raises(SolverTimeout, match="within 1e-09 s"):
+        solver.solve(book(1), 1e-9)
     assert book(1).allows(shares(solver, book(1)))
+
+
+def test_an_answer_says_how_long_it_took() -> None:
+    solver = CvxpySolver()
+    answer = solver.solve(book(1))
+    assert 0 < answer.seconds < solver.time_limit_seconds
 
 
 def test_an_option_highs_refuses_is_a_failure_of_the_solver() -> None:
@@ -176,8 +181,8 @@ class EndsAs(CvxpySolver):
         super().__init__()
         self._end = end
 
-    def _run(self, program: cp.Problem) -> _End:
-        super()._run(program)
+    def _run(self, program: cp.Problem, time_limit: float) -> _End:
+        super()._run(program, time_limit)
         return self._end
 
 

@@ -68,6 +68,7 @@ class Proposes:
     """Answers each program in turn as the given functions do."""
 
     name = "proposes 1.0"
+    time_limit_seconds = 30.0
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class Proposes:
         self._answers = list(answers)
         self._first_look = first_look or sees_nothing
 
-    def solve(self, problem: Problem) -> SolverAnswer:
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
         raise AssertionError("the base problem was to be solved")
 
     def solve_program(

@@ -347,7 +347,7 @@ def test_the_solvers_failures_are_passed_on(fault: SolverFailed) -> None:
     class Fails(NoPrograms):
         name = "fails"
 
-        def solve(self, problem: Problem) -> SolverAnswer:
+        def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
             raise fault
 
     with pytest.raises(type(fault), match=str(fault)):
@@ -410,7 +410,7 @@ class Least(NoPrograms):
 
     name = "least"
 
-    def solve(self, problem: Problem) -> SolverAnswer:
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
         return SolverAnswer(quantity=problem.min_quantity, lower_bound=0.0, status="scripted")
 
 

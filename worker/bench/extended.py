@@ -37,10 +37,11 @@ class WithinASecond:
     def __init__(self, solver: Solver, seconds: float = _SECONDS) -> None:
         self.name = solver.name
         self._solver = solver
+        self.time_limit_seconds = seconds
         self._until = time.perf_counter() + seconds
 
-    def solve(self, problem: Problem) -> SolverAnswer:
-        return self._solver.solve(problem)
+    def solve(self, problem: Problem, time_limit: float | None = None) -> SolverAnswer:
+        return self._solver.solve(problem, time_limit)
 
     def solve_program(
         self, program: Program, start: Sequence[int] | None = None, time_limit: float | None = None
