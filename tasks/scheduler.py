@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from domain.errors import Busy, StoreUnavailable, TrimtabError, Unavailable
+from domain.errors import Busy, Invalid, NotFound, StoreUnavailable, TrimtabError, Unavailable
 from domain.schedule import Occurrence, Schedule
 from tasks.services import Services
-from tasks.start_run import Run, jobs_of_run, start_run
+from tasks.start_run import Run, jobs_of_run, require_startable, start_run
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +35,7 @@ class _Watch:
     """What one scheduler remembers of a schedule. Forgetting it only costs a look at the store."""
 
     schedule: Schedule
+    looked_into: bool = False  # whether its runs could be started as its model stands
     look_at: datetime | None = None  # nothing is due before; None: look at once
     failures: int = 0
 
@@ -79,6 +80,7 @@ class Scheduler:
     def _tend(self, watch: _Watch, now: datetime) -> None:
         """One schedule that cannot be tended must not keep the others waiting."""
         try:
+            self._look_into(watch)
             self._decide(watch.schedule, now)
             coming = watch.schedule.coming(now, 1)
         except StoreUnavailable:
@@ -102,6 +104,21 @@ class Scheduler:
             watch.failures = 0
             watch.look_at = coming[0].at if coming else datetime.max.replace(tzinfo=now.tzinfo)
             log.debug("schedule.next", at=watch.look_at.isoformat())
+
+    def _look_into(self, watch: _Watch) -> None:
+        """Once, when a scheduler starts: what schedule and model cannot both ask for is not left for the night to find.
+
+        It only tells. The model may be mended, or made, before the run, which decides by what it then is.
+        """
+        if watch.looked_into or not watch.schedule.enabled:
+            return
+        try:
+            require_startable(watch.schedule, self._services)
+        except (Invalid, NotFound) as error:
+            log.error(  # noqa: TRY400 - what is wrong with a request needs no stack of ours
+                "schedule.would_not_start", code=error.code, error=str(error), model=watch.schedule.model_id
+            )
+        watch.looked_into = True
 
     def _decide(self, schedule: Schedule, now: datetime) -> None:
         """Start the latest run that is due, once; then note that this and everything before it is decided."""

@@ -20,7 +20,7 @@ from domain.ports import ModelQuery
 from domain.schedule import Schedule
 from tasks.audit import note_action
 from tasks.services import Services
-from tasks.submit_job import SubmitJob, job_id_for, submit_job
+from tasks.submit_job import SubmitJob, job_id_for, require_acceptable, submit_job
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +77,17 @@ def start_run(schedule: Schedule, business_date: date, services: Services) -> Ru
             new=(job.job_id,) if created else (),
         )
     return _start_many(schedule, business_date, services)
+
+
+def require_startable(schedule: Schedule, services: Services) -> None:
+    """Whether a run would be refused as the schedule's one model stands; of many models each run decides.
+
+    Raises:
+        Invalid, NotFound: it would.
+        StoreUnavailable: the model could not be read.
+    """
+    if schedule.model_id is not None:
+        require_acceptable(_command("", schedule.model_id, schedule), services)
 
 
 def start_by_hand(schedule: Schedule, business_date: date | None, who: str, services: Services) -> Run:
@@ -189,22 +200,26 @@ def _models_needing(since: datetime, services: Services) -> list[ModelId]:
 def _submit(
     key: str, model_id: ModelId, schedule: Schedule, business_date: date, services: Services
 ) -> tuple[Job, bool]:
+    command = _command(key, model_id, schedule, correlation_id=run_key(schedule, business_date))
+    try:
+        submitted = submit_job(command, services)
+    except KeyReused:  # the schedule was changed since: the run of that date is the one there is
+        return services.jobs.get_job(job_id_for(key)), False
+    return submitted.job, submitted.created
+
+
+def _command(key: str, model_id: ModelId, schedule: Schedule, *, correlation_id: str = "") -> SubmitJob:
     request: dict[str, Any] = {
         "model_id": model_id,
         "parallelism": schedule.parallelism,
         "policy": dict(schedule.policy),
     }
     canonical = json.dumps(request, sort_keys=True, default=str).encode()
-    command = SubmitJob(
+    return SubmitJob(
         key=key,
         request_sha256=hashlib.sha256(canonical).hexdigest(),
         model_id=model_id,
         policy=schedule.policy,
         parallelism=schedule.parallelism,
-        correlation_id=run_key(schedule, business_date),
+        correlation_id=correlation_id,
     )
-    try:
-        submitted = submit_job(command, services)
-    except KeyReused:  # the schedule was changed since: the run of that date is the one there is
-        return services.jobs.get_job(job_id_for(key)), False
-    return submitted.job, submitted.created

@@ -79,11 +79,7 @@ def submit_job(command: SubmitJob, services: Services) -> Submitted:
     known = _known_job(command, services)
     if known is not None:
         return Submitted(known, created=False)
-    model = services.models.get_model(command.model_id)
-    model.require_targets()
-    ids = _portfolio_ids(command, model)
-    _require_portfolios(ids, model, services.rules)
-    _require_policies(command, ids, model)
+    model, ids = require_acceptable(command, services)
     members_sha256 = _fingerprint(_members(command, ids))
     job = _job(command, model, members_sha256, len(ids), services)
     _require_room(job, services)
@@ -91,6 +87,23 @@ def submit_job(command: SubmitJob, services: Services) -> Submitted:
     stored = services.jobs.insert_job(job)
     services.meter.job_accepted()
     return Submitted(_same_request(stored, command), created=True)
+
+
+def require_acceptable(
+    command: SubmitJob, services: Services
+) -> tuple[InvestmentModel, Sequence[PortfolioId]]:
+    """What can be refused as the model stands: the model, and the portfolios to rebalance to it.
+
+    Raises:
+        NotFound, Invalid: as `submit_job`.
+        StoreUnavailable: the model could not be read.
+    """
+    model = services.models.get_model(command.model_id)
+    model.require_targets()
+    ids = _portfolio_ids(command, model)
+    _require_portfolios(ids, model, services.rules)
+    _require_policies(command, ids, model)
+    return model, ids
 
 
 def _known_job(command: SubmitJob, services: Services) -> Job | None:

@@ -1,7 +1,9 @@
 """Schedules from settings: lines, zones and calendars are read here, and what is wrong with any of them is told."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from adapters.timetables.cron import CronsimLine
@@ -12,6 +14,8 @@ from domain.errors import Invalid
 from domain.ids import ModelId
 from domain.policy import Policy
 from domain.schedule import OnClosedDay, Schedule
+
+_KEY_OF = re.compile(r"[.\[]")  # groups[0].min: groups
 
 
 def build_schedules(settings: Settings) -> Sequence[Schedule]:
@@ -33,7 +37,7 @@ def build_schedules(settings: Settings) -> Sequence[Schedule]:
 
 
 def _build(given: ScheduleSettings, max_parallelism: int) -> Schedule:
-    Policy().with_changes(given.policy)
+    _require_policy(given.policy)
     if given.parallelism is not None and given.parallelism > max_parallelism:
         raise Invalid(f"parallelism {given.parallelism} is above TRIMTAB_MAX_PARALLELISM, {max_parallelism}")
     needing = given.needing_rebalance
@@ -50,6 +54,22 @@ def _build(given: ScheduleSettings, max_parallelism: int) -> Schedule:
         parallelism=given.parallelism,
         policy=given.policy,
     )
+
+
+def _require_policy(changes: Mapping[str, Any]) -> None:
+    """What no model's policy could mend: a fault of one of these keys.
+
+    One key may need another, which is the model's then. Whether the two can be used together is looked into when a
+    scheduler starts, and at each run (`tasks.start_run`).
+
+    Raises:
+        Invalid: there is such a fault.
+    """
+    try:
+        Policy().with_changes(changes)
+    except Invalid as fault:
+        if any(_KEY_OF.split(each["field"])[0] in changes for each in fault.details):
+            raise
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -72,6 +72,7 @@ ERRORS = (
     "schedule.model_not_started",
     "schedule.not_started",
     "schedule.not_tended",
+    "schedule.would_not_start",
     "scheduler.tick_failed",
     "steward.tick_failed",
 )

@@ -19,6 +19,7 @@ from domain.errors import Busy, Invalid, NotFound, StoreUnavailable
 from domain.ids import JobId, ModelId
 from domain.job import Job
 from domain.model import InvestmentModel
+from domain.policy import Policy, RunType
 from domain.schedule import Schedule
 from tasks.scheduler import ROLLING, Scheduler
 from tasks.services import Rules
@@ -96,6 +97,56 @@ def test_a_run_starts_at_its_time_and_its_job_says_schedule_and_business_date(ni
     assert (job.parallelism, str(job.policy.cash_floor), job.n) == (2, "0.02", 2)
     (started,) = told(logs, "schedule.started")
     assert (started["business_date"], started["jobs"], started["late_seconds"]) == ("2026-11-23", 1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("of_model", "of_schedule", "code"),
+    [
+        pytest.param({"run_type": "invest_cash"}, {"raise_cash": "100"}, "invalid", id="two_keys"),
+        pytest.param({"cash_floor": "0.1"}, {"min_trade": "5"}, None, id="no_contradiction"),
+        pytest.param(
+            {"run_type": "raise_cash", "raise_cash": "5"}, {"raise_cash": "0"}, "invalid", id="no_amount"
+        ),
+    ],
+)
+def test_what_schedule_and_model_cannot_both_ask_for_is_told_when_the_scheduler_starts(
+    night: Night, of_model: Mapping[str, Any], of_schedule: Mapping[str, Any], code: str | None
+) -> None:
+    """Each by itself can be used; at noon there is still time to mend what would be found at night."""
+    night.add_model("BOTH", policy=Policy().with_changes(of_model))
+    scheduler = night.scheduler(schedule(model_id="BOTH", policy=of_schedule), schedule(name="other"))
+    with capture_logs() as logs:
+        scheduler.tick()
+        scheduler.tick()
+
+    assert [entry["code"] for entry in told(logs, "schedule.would_not_start")] == ([code] if code else [])
+    assert night.jobs() == []
+
+
+def test_a_schedule_that_is_mended_before_its_time_runs_and_one_that_is_not_is_refused_at_its_run(
+    night: Night,
+) -> None:
+    stored = night.add_model("BOTH", policy=Policy(run_type=RunType.INVEST_CASH))
+    scheduler = night.scheduler(schedule(model_id="BOTH", policy={"raise_cash": "100"}))
+    with capture_logs() as logs:
+        scheduler.tick()
+        night.at("2026-11-23")
+        scheduler.tick()
+        night.world.store.update_model(replace(stored, policy=Policy()))
+        night.at("2026-11-23", "22:30")
+        scheduler.tick()
+
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == [
+        "schedule.would_not_start",
+        "schedule.not_started",
+    ]
+    assert night.jobs() == ["schedule:nightly:2026-11-23"]
+
+
+def test_a_disabled_schedule_is_not_looked_into(night: Night) -> None:
+    with capture_logs() as logs:
+        night.scheduler(schedule(model_id="GONE", enabled=False)).tick()
+    assert told(logs, "schedule.would_not_start") == []
 
 
 def test_a_scheduler_that_looks_often_starts_a_night_s_run_once(night: Night) -> None:
@@ -560,6 +611,12 @@ def test_all_models_are_chosen_by_when_they_were_rebalanced(needing: object, day
     assert (built.model_id, built.needing_days) == (None, days)
 
 
+def test_a_policy_that_only_its_model_makes_whole_is_no_fault_of_the_schedule() -> None:
+    """The amount to raise is the model's."""
+    (built,) = build_schedules(load_settings(schedules=[{**NIGHTLY, "policy": {"run_type": "raise_cash"}}]))
+    assert built.policy == {"run_type": "raise_cash"}
+
+
 def test_everything_that_is_wrong_with_schedules_is_told_at_once_by_name() -> None:
     wrong = [
         {**NIGHTLY, "name": "a", "cron": "61 * * * *"},
@@ -568,13 +625,15 @@ def test_everything_that_is_wrong_with_schedules_is_told_at_once_by_name() -> No
         {**NIGHTLY, "name": "d", "policy": {"cash": "1"}},
         {**NIGHTLY, "name": "e", "time_zone": "Europe"},
         {**NIGHTLY, "name": "f", "parallelism": 257},
+        {**NIGHTLY, "name": "g", "policy": {"run_type": "raise_cash", "raise_cash": "0"}},
+        {**NIGHTLY, "name": "h", "policy": {"no_buy": ["X"]}},
         NIGHTLY,
     ]
     with pytest.raises(Invalid) as refused:
         build_schedules(load_settings(schedules=wrong))
 
     told_of = str(refused.value)
-    assert [name for name in "abcdef" if f"{name}: " not in told_of] == []
+    assert [name for name in "abcdefgh" if f"{name}: " not in told_of] == []
     assert "nightly" not in told_of
 
 
