@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from structlog.testing import capture_logs
 
 from adapters.stores.open import Store
 from domain.errors import Invalid, NotFound, UpstreamFault, WrongState
@@ -30,18 +29,7 @@ from tests.support.world import SHORT_RULES, World
 PATIENT = replace(SHORT_RULES, lost_token_seconds=60.0, lease_seconds=60.0)
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Failures are told in full, with the locals of every frame: seconds each, and nobody here reads them."""
-    with capture_logs():
-        yield
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World.create(tmp_path)
-    yield world
-    world.store.close()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
 from starlette.testclient import TestClient
-from structlog.testing import capture_logs
 
 from adapters.inbound.page import advice
 from adapters.inbound.page.render import HERE, Pages, grouped, link, moment, money, percent, took
@@ -32,17 +30,7 @@ from tests.support.world import SHORT_RULES, World
 EVIL = "<script>alert(1)</script>"
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with capture_logs():
-        yield
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World.create(tmp_path)
-    yield world
-    world.store.close()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture

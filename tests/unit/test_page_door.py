@@ -53,17 +53,7 @@ GUARDED = [endpoint for endpoint, role in TABLE.items() if role is not None]
 LOOKERS = [Role.READ, Role.OPERATE, Role.ADMIN]
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with capture_logs():
-        yield
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World.create(tmp_path)
-    yield world
-    world.store.close()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture
