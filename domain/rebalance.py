@@ -221,11 +221,18 @@ def _proposal(problem: Problem, solver: Solver) -> IntArray | None:
         if quantity is None:
             break
         quantity = np.minimum(np.maximum(quantity, problem.min_quantity), problem.max_quantity)
+        quantity = _without_buys_above_target(problem, quantity)
         overdrawn = problem.spend(quantity) - problem.budget
         if overdrawn <= 0:
             return quantity
         tightened = replace(tightened, budget=tightened.budget - overdrawn)
     return None
+
+
+def _without_buys_above_target(problem: Problem, quantity: IntArray) -> IntArray:
+    """What is at its target or above is not bought: as held it drifts less, costs less, and is above its lower bound."""
+    is_bought_above = (quantity > problem.held) & (problem.held * problem.fine_price >= problem.target)
+    return np.where(is_bought_above, problem.held, quantity)
 
 
 # ------------------------------------------------------------------------------------------------ answering

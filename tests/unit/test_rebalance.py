@@ -308,6 +308,16 @@ def test_a_quantity_outside_its_window_is_moved_into_it() -> None:
 
 
 @pytest.mark.usefixtures("short_search")
+def test_what_is_not_below_its_target_is_never_bought_whatever_a_solver_proposes() -> None:
+    """Five shares are above the target already: the sixth would be told as below it, and nobody would need it."""
+    answer = coupled(Scripted([6, 2]), {1: 5, 2: 5}, cash=0)
+    assert [(each.side, each.security_id, each.quantity, each.reason) for each in answer.orders] == [
+        (Side.SELL, security_id(2), 3, "above_target")
+    ]
+    assert [each.adjusted_quantity for each in answer.positions] == [5, 2]
+
+
+@pytest.mark.usefixtures("short_search")
 def test_an_overdrawn_answer_tightens_the_budget_by_exactly_that_much() -> None:
     solver = Scripted([5, 5], [4, 5])
     answer = coupled(solver)
