@@ -119,6 +119,7 @@ def _answer(
     cost = money.from_units(extended.cost(quantity), extended.places)
     paid = money.add(money.from_units(spent, problem.money_places), cost)
     cash_after = money.subtract(checked.cash, paid)
+    # A floor that gave way is not there to be held: what is left of it is, and that it gave way stands in `relaxed`.
     floor = min(policy.cash_floor_money(checked.market_value), cash_after)
     answer = Rebalance(
         portfolio_id=checked.portfolio_id,

@@ -20,7 +20,7 @@ from domain.explain.rulebook import LOT_SIZE, LOWER_BOUND, MIN_TRADE, OVERDRAFT,
 from domain.explain.told import Explanation, Relaxed
 from domain.explain.words import MONEY_UNIT, Words
 from domain.extended import Extended
-from domain.ladder import Best, NoAnswer, best_answer
+from domain.ladder import EXACT, Best, NoAnswer, best_answer
 from domain.orders import without_needless
 from domain.policy import Policy
 from domain.ports import Solver
@@ -188,11 +188,17 @@ class Infeasible:
 
 
 def needed(extended: Extended, best: Best) -> Best:
-    """The answer without orders that nothing needs. A proved one has none that cost anything."""
+    """The answer without orders that nothing needs. A proved one has none that cost anything.
+
+    So only a bound that a solver claims can end above what is left: that answer refutes it, and it is told as no more
+    than the answer. A bound in integers stays as it is: one above an answer is a fault, not to be hidden here.
+    """
     quantity = without_needless(extended, best.quantity)
     if quantity == best.quantity:
         return best
-    return replace(best, quantity=quantity, objective=extended.value(quantity))
+    objective = extended.value(quantity)
+    bound = best.lower_bound if best.bound_by == EXACT else min(best.lower_bound, objective)
+    return replace(best, quantity=quantity, objective=objective, lower_bound=bound)
 
 
 _CASH = frozenset({"cash_floor", "raise_cash"})

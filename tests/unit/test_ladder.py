@@ -14,6 +14,7 @@ from domain import ladder
 from domain.checks import CheckedPortfolio
 from domain.core import Listed, Losses, listed
 from domain.errors import SolverFailed, SolverTimeout
+from domain.explain.infeasible import needed
 from domain.extended import Extended
 from domain.extended_program import build_program
 from domain.ladder import Best, NoAnswer, best_answer
@@ -231,6 +232,36 @@ def test_a_bound_above_ours_is_told_as_the_solvers_word() -> None:
 
 
 @pytest.mark.usefixtures("no_listing")
+@pytest.mark.parametrize(("claimed", "left"), [(0, 0), (10**30, None)])
+def test_a_claimed_bound_is_never_told_above_an_answer_that_lost_a_needless_order(
+    claimed: int, left: int | None
+) -> None:
+    """A solver claims its answer the best, and one order less is better: then the claim goes no further than that."""
+    extended = book(1, 4)
+    held = extended.held
+    assert extended.allows(held)
+    moved = (
+        (*held[:place], held[place] + by, *held[place + 1 :]) for place in range(len(held)) for by in (-1, 1)
+    )
+    worse = next(
+        each for each in moved if extended.allows(each) and extended.value(each) > extended.value(held)
+    )
+    value = extended.value(worse)
+    best = needed(
+        extended,
+        Best(
+            quantity=worse,
+            objective=value,
+            lower_bound=min(claimed, value),
+            method="program",
+            solver="claims 1.0",
+            bound_by="solver",
+        ),
+    )
+    assert (best.quantity, best.objective) == (held, extended.value(held))
+    assert best.lower_bound == (best.objective if left is None else left)
+
+
 def test_a_problem_that_has_an_answer_is_not_infeasible_because_a_solver_says_so() -> None:
     def denies(program: Program, start: Sequence[int] | None) -> ProgramAnswer:
         return ProgramAnswer(values=None, lower_bound=math.inf, status=INFEASIBLE)
