@@ -1,6 +1,7 @@
 """Authentication on: each role can do what it should and nothing more, over every endpoint there is."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
