@@ -9,10 +9,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.schedules import ScheduleSettings
+from config.urls import fault_of_url
 
 STACK_FILE = "stack.json"
 PREFIX = "TRIMTAB_"
@@ -36,7 +37,9 @@ ReadyPart = Literal[
 class Settings(BaseSettings):
     """Frozen once read; see `load_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     # -- where things are
     state_dir: Path = Path(".trimtab")
@@ -150,6 +153,18 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     alive_file: Path | None = None  # touched by a process as long as its loop turns
+
+    @field_validator(
+        *("store_url", "broker_url", "results_url", "requests_url"),
+        *(f"{name}_url" for name in UPSTREAMS),
+    )
+    @classmethod
+    def _is_written_as_meant(cls, url: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
+        """The message holds nothing of it: an error of a library further on could show a part of the password."""
+        text = url.get_secret_value() if isinstance(url, SecretStr) else url
+        if (fault := fault_of_url(text)) is not None:
+            raise ValueError(f"{_variable(info.field_name or '')}: {fault}")
+        return url
 
     @field_validator("flower_users")
     @classmethod

@@ -91,7 +91,12 @@ class Scheduler:
         except TrimtabError as error:
             wait = _again(watch, now, LASTING_WAIT_MAX)
             log.error(  # noqa: TRY400 - what is wrong with a request needs no stack of ours
-                "schedule.not_started", code=error.code, error=str(error), again_in_seconds=wait
+                "schedule.not_started",
+                code=error.code,
+                error=str(error),
+                again_in_seconds=wait,
+                advice="mend the model or the schedule: it is tried again until its window ends, "
+                "then `trimtab schedule run` starts it",
             )
         except Exception:
             wait = _again(watch, now, LASTING_WAIT_MAX)

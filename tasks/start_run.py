@@ -152,6 +152,7 @@ def _start_many(schedule: Schedule, business_date: date, services: Services) -> 
                 model=model_id,
                 code=error.code,
                 error=str(error),
+                advice="mend the model, then `trimtab schedule run --date` starts it; the run goes on without it",
             )
         else:
             jobs.append(job)

@@ -126,7 +126,12 @@ class Steward:
         due = self._services.jobs.due_items(self._services.rules.due_after_seconds, DUE_AT_ONCE)
         for item in due:
             if item.order_set is None:  # the stores write both at once: never publish an empty message
-                log.error("order_set.missing", item=item.item_id)
+                log.error(
+                    "order_set.missing",
+                    item=item.item_id,
+                    job=item.job_id,
+                    advice="broken data: report it; `trimtab results` has what was decided for the portfolio",
+                )
         told = [item for item in due if item.order_set is not None]
         try:
             for start in range(0, len(told), PUBLISHED_AT_ONCE):
@@ -395,7 +400,10 @@ def _open(job: Job, services: Services) -> None:
             log.warning("job.not_opened", error=str(error))
         except Exception as error:
             # Nobody looks at the future: untold, it would be tried at every tick until the deadline.
-            log.exception("job.open_failed")
+            log.exception(
+                "job.open_failed",
+                advice="a bug, tried again until the job's deadline: report it; `trimtab cancel` ends the job",
+            )
             reason = f"internal_error: {type(error).__name__}: {error}"[:500]
             services.jobs.wait_job(job.job_id, reason, services.rules.outage_delay_seconds)
 

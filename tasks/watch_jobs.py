@@ -4,13 +4,13 @@ Every question is bounded: it looks at so many jobs or portfolios and says when 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from domain.errors import Conflict
+from domain.errors import Conflict, NotFound
 from domain.ids import JobId, ModelId, PortfolioId
 from domain.item import FINAL_STATES, ItemState
 from domain.job import OPEN, Job, JobState, Retry
@@ -22,6 +22,7 @@ from tasks.services import Services
 
 FAILURES: Final = (ItemState.FAILED, ItemState.REJECTED, ItemState.INFEASIBLE)
 RETRYABLE: Final = JobState.DONE_WITH_ERRORS
+CANCELLABLE: Final = OPEN - {JobState.STOPPING}
 
 JOBS_LOOKED_AT: Final = 400  # by one question; as many as may be open
 RUNNING_COUNTED: Final = 50  # jobs whose portfolios are counted anew for the last hour
@@ -147,7 +148,7 @@ class Done:
 
 def jobs_to_cancel(wanted: Wanted, services: Services) -> Sequence[Job]:
     """The open ones, at most JOBS_LOOKED_AT."""
-    return _changeable(wanted, OPEN - {JobState.STOPPING}, services)
+    return _changeable(wanted, CANCELLABLE, services)
 
 
 def jobs_to_retry(wanted: Wanted, services: Services) -> Sequence[Job]:
@@ -168,39 +169,52 @@ def _changeable(wanted: Wanted, states: Iterable[JobState], services: Services) 
     return [job for job in jobs if not wanted.looks_inside or _has(job, wanted, services)]
 
 
-def cancel_jobs(wanted: Wanted, who: str, services: Services) -> Done:
-    """Cancel every open job as ``wanted``; each is noted with who did it.
+def cancel_jobs(job_ids: Iterable[JobId], who: str, services: Services) -> Done:
+    """Cancel these jobs, as somebody saw them; what is over or stopping meanwhile is left alone. Each is noted.
 
     Raises:
         StoreUnavailable: some may be cancelled already; do it again.
     """
-    jobs = jobs_to_cancel(wanted, services)
-    for job in jobs:
-        cancel_job(job.job_id, services)
-        note_action(job.job_id, "cancel, with others", who, services)
-    return Done(job_ids=tuple(job.job_id for job in jobs), refused=())
+
+    def cancel(job_id: JobId) -> str:
+        state = services.jobs.get_job(job_id).state
+        if state not in CANCELLABLE or (state := cancel_job(job_id, services).state).closed:
+            raise Conflict(f"it is {state} meanwhile")
+        return "cancel"
+
+    return _each(job_ids, cancel, who, services)
 
 
-def retry_jobs(wanted: Wanted, who: str, services: Services) -> Done:
-    """Retry the failed portfolios of every job as ``wanted``; with a cause, those of that cause only.
+def retry_jobs(job_ids: Iterable[JobId], wanted: Wanted, who: str, services: Services) -> Done:
+    """Retry the failed portfolios of these jobs; of ``wanted`` its cause and its portfolio. Each is noted.
 
     Raises:
         StoreUnavailable: some may be retried already; do it again.
     """
-    retried, refused = list[JobId](), list[tuple[JobId, str]]()
     retry = Retry(
         cause=wanted.cause,
         portfolio_ids=None if wanted.portfolio_id is None else (wanted.portfolio_id,),
     )
-    for job in jobs_to_retry(wanted, services):
+
+    def retry_one(job_id: JobId) -> str:
+        retry_job(RetryJob(job_id=job_id, retry=retry), services)
+        return described(retry)
+
+    return _each(job_ids, retry_one, who, services)
+
+
+def _each(job_ids: Iterable[JobId], act: Callable[[JobId], str], who: str, services: Services) -> Done:
+    """Each once. ``act`` says in words what it did, or raises Conflict or NotFound."""
+    done, refused = list[JobId](), list[tuple[JobId, str]]()
+    for job_id in dict.fromkeys(job_ids):
         try:
-            retry_job(RetryJob(job_id=job.job_id, retry=retry), services)
-        except Conflict as error:
-            refused.append((job.job_id, str(error)))
+            did = act(job_id)
+        except (Conflict, NotFound) as error:
+            refused.append((job_id, str(error)))
         else:
-            note_action(job.job_id, f"{described(retry)}, with others", who, services)
-            retried.append(job.job_id)
-    return Done(job_ids=tuple(retried), refused=tuple(refused))
+            note_action(job_id, f"{did}, with others", who, services)
+            done.append(job_id)
+    return Done(job_ids=tuple(done), refused=tuple(refused))
 
 
 def described(retry: Retry) -> str:

@@ -92,7 +92,13 @@ class GuardedChannel(redis.Channel):
             pipe.lpush(f"{queue}.strays", item)
             pipe.ltrim(f"{queue}.strays", 0, STRAYS_KEPT - 1)
             pipe.execute()
-        log.error("queue.stray_message", queue=queue, kept_in=f"{queue}.strays", size=len(item))
+        log.error(
+            "queue.stray_message",
+            queue=queue,
+            kept_in=f"{queue}.strays",
+            size=len(item),
+            advice="find out who writes there: the queue is Celery's alone",
+        )
 
 
 def _parse(item: bytes) -> object:

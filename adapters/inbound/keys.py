@@ -127,7 +127,12 @@ class KeyRing:
         try:
             self._keys = {key.key_id: key for key in read_keys(self._path)}
         except Invalid as error:
-            _log.error("api_keys.unreadable", error=str(error), still_valid=len(self._keys))
+            _log.error(
+                "api_keys.unreadable",
+                error=str(error),
+                still_valid=len(self._keys),
+                advice="mend the file: it is read again by itself, and until then a revoked key still counts",
+            )
         else:
             _log.info("api_keys.read", keys=len(self._keys))
         self._seen = seen

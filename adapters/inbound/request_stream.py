@@ -232,7 +232,11 @@ class RequestStream:
         except TrimtabError as error:
             self._bury(entry, error.code, str(error))
         except Exception as error:  # noqa: BLE001 - a bug must not stop the requests behind this one
-            _log.exception("request_broke_us", entry_id=entry_id.decode())
+            _log.exception(
+                "request_broke_us",
+                entry_id=entry_id.decode(),
+                advice="a bug: report it; the entry stands among the dead letters and may be added again",
+            )
             self._bury(entry, "internal_error", f"{type(error).__name__}: {error}")
         else:
             _log.info("request_accepted", entry_id=entry_id.decode(), job_id=job.job_id)

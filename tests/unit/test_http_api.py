@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,11 @@ from structlog.testing import capture_logs
 from adapters.inbound.api import ApiOptions, HealthPart, create_app
 from adapters.inbound.api.edge import Edge
 from adapters.inbound.api.errors import STATUSES, status_of
+from adapters.inbound.api.health import HealthBoard
 from domain import errors
 from domain.errors import TrimtabError
 from tests.support import builders
-from tests.support.front_desk import MODEL_ID, FrontDesk
+from tests.support.front_desk import MODEL_ID, FixedClock, FrontDesk
 
 JOBS = "/api/v1/jobs"
 MODELS = "/api/v1/models"
@@ -427,7 +431,47 @@ def test_what_is_out_is_named(client: TestClient, desk: FrontDesk) -> None:
     assert client.get("/health").json()["status"] == "down"
 
 
-def test_the_last_error_of_a_part_is_remembered(client: TestClient, desk: FrontDesk) -> None:
+def test_who_asks_often_asks_what_stands_behind_once_a_second(
+    connect: Callable[..., TestClient], desk: FrontDesk
+) -> None:
+    asked, seconds = list[str](), [0.0]
+    parts = (HealthPart("pricing", lambda: asked.append("pricing")),)
+    client = connect(parts=parts, needed=("store", "pricing"), monotonic=lambda: seconds[0])
+    for at in (0.0, 0.5, 0.99, 1.0, 1.5):
+        seconds[0] = at
+        assert client.get("/health/ready").status_code == 200
+    assert len(asked) == 2
+
+    desk.outage.out = True
+    assert client.get("/health/ready").status_code == 200  # not asked again yet
+    seconds[0] = 2.0
+    assert [client.get("/health/ready").status_code for _ in range(3)] == [503, 503, 503]
+    assert len(asked) == 3
+    desk.outage.out = False
+    seconds[0] = 3.0
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_of_a_part_one_check_is_under_way_and_all_who_ask_are_told_what_it_finds() -> None:
+    asked, began, answers = list[int](), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        asked.append(1)
+        began.set()
+        answers.wait(10)
+        raise RuntimeError("out")
+
+    board = HealthBoard((HealthPart("broker", slow),), {"broker"}, FixedClock())
+    with ThreadPoolExecutor(4) as threads:
+        looks = [threads.submit(board.look) for _ in range(4)]
+        assert began.wait(10)
+        answers.set()
+        assert {look.result(10)[0].status for look in looks} == {"down"}
+    assert len(asked) == 1
+
+
+def test_the_last_error_of_a_part_is_remembered(connect: Callable[..., TestClient], desk: FrontDesk) -> None:
+    client = connect(monotonic=count(step=1.0).__next__)
     desk.broker.out = True
     client.get("/health/ready")
     desk.broker.out = False

@@ -446,12 +446,32 @@ def test_many_are_cancelled_and_what_was_left_alone_is_told(world: World, client
     world.book(2)
     job = broken_job(world)
     opened = world.submit("open")
-    assert "Cancel 1 job?" in text_of(client.get("/many", params={"do": "cancel"}))
-    assert press(client, "/many", do="cancel").headers["location"] == "/"
+    asked = client.get("/many", params={"do": "cancel"})
+    assert "Cancel 1 job?" in text_of(asked)
+    fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asked.text))
+    assert press(client, "/many", fields).headers["location"] == "/"
     assert world.job(opened).state is JobState.STOPPING
-    refused = press(client, "/many", do="retry", portfolio=builders.portfolio_id(1))
+    refused = press(client, "/many", do="retry", portfolio=builders.portfolio_id(1), shown=job.job_id)
     assert "0 done, 1 left alone" in text_of(refused)
     assert job.job_id in refused.text
+
+
+def test_of_many_those_are_touched_that_were_shown_and_no_others(world: World, client: TestClient) -> None:
+    world.book(1)
+    first, second = world.submit("first"), world.submit("second")
+    asked = client.get("/many", params={"do": "cancel"})
+    fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asked.text))
+    later = world.submit("later")
+    press(client, f"/jobs/{first.job_id}/cancel")
+
+    told = press(client, "/many", {**fields, "shown": f"{fields['shown']} nobody"})
+
+    assert "1 done, 2 left alone" in text_of(told)
+    assert first.job_id in told.text
+    assert "nobody" in told.text
+    assert world.job(second).state is JobState.STOPPING
+    assert world.job(later).state is JobState.ACCEPTED
+    assert press(client, "/many", {"do": "cancel", "shown": "x " * 401}).status_code == 422
 
 
 def test_schedules_tell_their_next_run_and_are_run_by_hand(world: World) -> None:

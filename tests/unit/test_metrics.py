@@ -267,6 +267,28 @@ def test_every_line_of_the_log_at_warning_or_above_is_on_its_list() -> None:
     assert errors == set(ERRORS)
 
 
+def test_every_line_of_the_log_that_needs_somebody_says_what_to_do() -> None:
+    silent = set[str]()
+    for layer in ("adapters", "tasks", "worker"):
+        for path in (ROOT / layer).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                    continue
+                if node.func.attr not in {"error", "exception"} or "advice" in {
+                    keyword.arg for keyword in node.keywords
+                }:
+                    continue
+                silent |= {
+                    event
+                    for event in ERRORS
+                    if [ast.dump(part) for part in node.args] == [f"Constant(value={event!r})"]
+                }
+
+    assert silent == {
+        "item.attempt_failed"
+    }  # its `reason` says it: each has a row of its own in troubleshooting
+
+
 # ------------------------------------------------------------------------------------------------ a job's life
 
 

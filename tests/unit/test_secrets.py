@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import pytest
 from pydantic import ValidationError
@@ -174,15 +175,101 @@ def test_a_server_that_is_out_is_told_without_its_password(
     ids=lambda wrong: next(iter(wrong)),
 )
 def test_a_url_that_cannot_be_used_is_told_without_its_password(wrong: dict[str, str]) -> None:
-    settings = load_settings(broker_url="memory://", **wrong)
+    def start() -> None:
+        settings = load_settings(broker_url="memory://", **wrong)
+        with build_services(settings, create_sending_app(settings)):
+            pass
 
-    with (
-        pytest.raises(Invalid) as refused,
-        build_services(settings, create_sending_app(settings)),
-    ):
-        pass
+    with pytest.raises((Invalid, ValidationError)) as refused:
+        start()
 
     assert SECRET not in str(refused.value)
+
+
+# As somebody would paste them, each with a character that means something in a URL.
+AWKWARD = (
+    *("wxyz#Kq7vJ2pL", "wxyz/Kq7vJ2pL", "wxyz?Kq7vJ2pL", "wxyz@Kq7vJ2pL", "wxyz%Kq7vJ2pL", "wxyz Kq7vJ2pL"),
+    *(
+        "wxyz[Kq7vJ2pL",
+        "wxyz]Kq7vJ2pL",
+        "[wxyz]Kq7vJ2pL",
+        "wxyz\\Kq7vJ2pL",
+        "wxyz\u2100Kq7vJ2pL",
+        "wxyz\tKq7vJ2pL",
+    ),
+    *(
+        "8765/Kq7vJ2pL",
+        "wxyz@/Kq7vJ2pL",
+        "/wxyzKq7vJ2pL",
+        "#wxyzKq7vJ2pL",
+        "wxyz://Kq7vJ2pL",
+        "wxyz;a://Kq7vJ2pL",
+    ),
+)
+MILD = "wx:yz!Kq$7v&J'2(p)L*+=~.-_"
+SCHEMES = {name: url.partition("://")[0] for name, url in OUT.items()}
+
+
+def pieces(password: str) -> set[str]:
+    return {password[start : start + 4] for start in range(len(password) - 3)}
+
+
+@pytest.mark.parametrize("password", AWKWARD)
+@pytest.mark.parametrize("name", OUT)
+def test_an_awkward_password_is_refused_and_no_piece_of_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str, password: str
+) -> None:
+    for url in (f"{SCHEMES[name]}://desk:{password}@127.0.0.1:1/x", f"{SCHEMES[name]}://:{password}@mq"):
+        monkeypatch.setenv(f"TRIMTAB_{name.upper()}", url)
+        with pytest.raises(ValidationError) as refused:
+            load_settings()
+        doctor = CliRunner().invoke(create_cli(SettingsWiring()), ["doctor"])
+
+        assert doctor.exit_code != 0
+        assert f"TRIMTAB_{name.upper()}" in doctor.output
+        assert "percent-encode" in doctor.output
+        shown = (
+            "".join(traceback.format_exception(refused.value)) + doctor.output + "".join(capfd.readouterr())
+        )
+        assert not [piece for piece in pieces(password) if piece in shown]
+
+
+@pytest.mark.parametrize("name", ["broker", "result queue", "prices"])
+@pytest.mark.parametrize("written", [MILD, quote("".join(AWKWARD), safe="")], ids=("mild", "escaped"))
+def test_a_password_that_is_written_as_it_must_be_is_told_by_nobody(
+    name: str, written: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    urls = {setting: url.replace(SECRET, written) for setting, url in OUT.items()}
+    settings = load_settings(**{**urls, "store_url": OUT["store_url"]}, upstream_retries=0)
+    with (
+        build_services(settings, create_sending_app(settings)) as services,
+        pytest.raises(TrimtabError) as told,
+    ):
+        LOOKS[name](services)
+
+    shown = "".join(traceback.format_exception(told.value)) + "".join(capfd.readouterr())
+    assert not [piece for piece in pieces(written) | pieces(unquote(written)) if piece in shown]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://mq/0",
+        "redis://:pw@[::1]:6379/0",
+        "redis+socket:///home/me@corp/.trimtab/redis.sock?virtual_host=0",
+        "memory://",
+        "amqp://desk:p%2Fw@one:5672//;amqp://desk:p%2Fw@two:5672//",
+        "kombu+amqps://desk:pw@mq:5671/desk?ssl_ca_certs=/run/ca.pem",
+        "sentinel://:pw@one:26379/0",
+    ],
+)
+def test_a_url_that_is_written_as_it_must_be_is_taken(url: str) -> None:
+    assert load_settings(broker_url=url).broker_url.get_secret_value() == url
+
+
+def test_a_set_of_store_servers_is_taken() -> None:
+    url = "mongodb://desk:p%40w@one:27017,two:27017/trimtab?replicaSet=rs0"
+    assert load_settings(store_url=url).effective_store_url == url
 
 
 def test_doctor_tells_of_what_is_out_without_a_password(

@@ -1,6 +1,6 @@
 """What operators ask of all jobs at once, what they do to many, and how it is noted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from domain.errors import StoreUnavailable, UpstreamUnavailable
 from domain.ids import JobId, ModelId
 from domain.item import ItemState
-from domain.job import JobState, Retry
+from domain.job import Job, JobState, Retry
 from domain.ports import JobStore
 from tasks import audit, watch_jobs
 from tasks.audit import actions_on, note_action
@@ -50,6 +50,10 @@ def world(tmp_path: Path) -> Iterator[World]:
 def keys(jobs: object) -> list[str]:
     assert isinstance(jobs, (list, tuple))
     return [each.key for each in jobs]
+
+
+def shown(jobs: Iterable[Job]) -> list[JobId]:
+    return [each.job_id for each in jobs]
 
 
 # ------------------------------------------------------------------------------------------------ finding
@@ -134,7 +138,11 @@ def test_every_open_job_of_a_filter_is_cancelled_and_noted(world: World) -> None
     world.submit("b")
     assert set(keys(jobs_to_cancel(Wanted(), world.services))) == {"a", "b"}
     assert jobs_to_cancel(Wanted(state=JobState.DONE), world.services) == ()
-    done = cancel_jobs(Wanted(model_id=ModelId("MODEL1")), "ops (0123)", world.services)
+    done = cancel_jobs(
+        shown(jobs_to_cancel(Wanted(model_id=ModelId("MODEL1")), world.services)),
+        "ops (0123)",
+        world.services,
+    )
     assert len(done.job_ids) == 2
     assert all(world.store.get_job(job_id).state is JobState.STOPPING for job_id in done.job_ids)
     assert [(each.what, each.who) for each in actions_on(done.job_ids[0], world.services)] == [
@@ -149,7 +157,7 @@ def test_failed_portfolios_of_a_cause_come_back_in_every_job_of_a_filter(world: 
     jobs = [broken_job(world, key=key) for key in ("a", "b")]
     wanted = Wanted(outcome=ItemState.FAILED, cause="upstream_fault")
     assert set(keys(jobs_to_retry(wanted, world.services))) == {"a", "b"}
-    done = retry_jobs(wanted, "ops (0123)", world.services)
+    done = retry_jobs(shown(jobs_to_retry(wanted, world.services)), wanted, "ops (0123)", world.services)
     assert (set(done.job_ids), done.refused) == ({each.job_id for each in jobs}, ())
     for each in jobs:
         assert world.finish(each).state is JobState.DONE
@@ -161,7 +169,8 @@ def test_failed_portfolios_of_a_cause_come_back_in_every_job_of_a_filter(world: 
 def test_a_job_without_such_a_failure_is_left_alone_and_told(world: World) -> None:
     world.book(3)
     broken = broken_job(world)
-    done = retry_jobs(Wanted(portfolio_id=builders.portfolio_id(1)), "ops", world.services)
+    wanted = Wanted(portfolio_id=builders.portfolio_id(1))
+    done = retry_jobs(shown(jobs_to_retry(wanted, world.services)), wanted, "ops", world.services)
     assert done.job_ids == ()
     ((job_id, why),) = done.refused
     assert job_id == broken.job_id
@@ -263,7 +272,7 @@ def test_the_last_hour_counts_what_ended_and_what_runs(world: World) -> None:
 def test_a_retried_job_does_not_count_twice(world: World) -> None:
     world.book(3)
     broken = broken_job(world)
-    retry_jobs(Wanted(), "ops", world.services)
+    retry_jobs(shown(jobs_to_retry(Wanted(), world.services)), Wanted(), "ops", world.services)
     world.finish(broken)
     assert last_hour(world.services).portfolios == 0
 

@@ -140,7 +140,12 @@ class ErrorWriter:
 
     def unexpected(self, error: Exception, correlation_id: str) -> JSONResponse:
         """A bug: the log has the story, the caller has the correlation id to ask about it."""
-        _log.error("request_failed", correlation_id=correlation_id, exc_info=error)
+        _log.error(
+            "request_failed",
+            correlation_id=correlation_id,
+            advice="a bug: report it with the exception; the caller may repeat the request with its key",
+            exc_info=error,
+        )
         return self.answer(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "internal_error",

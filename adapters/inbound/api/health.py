@@ -1,11 +1,12 @@
 """Is it alive, is it ready, and what is wrong with it."""
 
 import threading
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
-from typing import Literal
+from typing import Final, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -19,6 +20,9 @@ from adapters.inbound.keys import Role
 from domain.errors import Invalid, TrimtabError
 from domain.ports import Clock
 from tasks.services import Services
+
+# However many ask, and whoever asks without a key: what stands behind is asked no oftener.
+KEEP_SECONDS: Final = 1.0
 
 
 class LiveAnswer(Answer):
@@ -54,32 +58,44 @@ class HealthAnswer(Answer):
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """What a check found, and the last thing that was wrong."""
+    """What a check found, and the last thing that was wrong. ``at``: by a clock that nobody sets."""
 
-    at: datetime
+    at: float
     error: str | None
     last_error: str | None
     last_error_at: datetime | None
 
 
 class HealthBoard:
-    """Checks every part and remembers what was wrong last. Safe to ask from several threads."""
+    """Checks every part and remembers what was wrong last. Safe to ask from several threads.
 
-    def __init__(self, parts: Sequence[HealthPart], needed: Collection[str], clock: Clock) -> None:
+    What was found holds for KEEP_SECONDS, or as long as the part says. Of each part one check is under way at a time:
+    who asks meanwhile waits for it, and is told what it finds.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[HealthPart],
+        needed: Collection[str],
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Raises Invalid: something is needed that is no part."""
         self._parts = tuple(parts)
         self._needed = frozenset(needed)
         if unknown := sorted(self._needed - {part.name for part in parts}):
             raise Invalid(f"needed, but no part of this service: {', '.join(unknown)}")
         self._clock = clock
-        self._lock = threading.Lock()
+        self._monotonic = monotonic
+        self._under_way = {part.name: threading.Lock() for part in parts}
         self._looked: dict[str, _Looked] = {}
 
     def look(self, *, needed_only: bool = False) -> list[PartAnswer]:
         return [self._look_at(part) for part in self._parts if not needed_only or part.name in self._needed]
 
     def _look_at(self, part: HealthPart) -> PartAnswer:
-        looked = self._fresh(part) or self._check(part)
+        with self._under_way[part.name]:
+            looked = self._fresh(part) or self._check(part)
         return PartAnswer(
             name=part.name,
             status="up" if looked.error is None else "down",
@@ -90,24 +106,21 @@ class HealthBoard:
         )
 
     def _fresh(self, part: HealthPart) -> _Looked | None:
-        with self._lock:
-            looked = self._looked.get(part.name)
-        if looked is None or self._clock.now() - looked.at >= timedelta(seconds=part.keep_seconds):
+        looked = self._looked.get(part.name)
+        if looked is None or self._monotonic() - looked.at >= max(part.keep_seconds, KEEP_SECONDS):
             return None
         return looked
 
     def _check(self, part: HealthPart) -> _Looked:
-        error = self._error_of(part)
-        now = self._clock.now()
-        with self._lock:
-            before = self._looked.get(part.name)
-            if error is not None:
-                looked = _Looked(now, error, error, now)
-            elif before is not None:
-                looked = _Looked(now, None, before.last_error, before.last_error_at)
-            else:
-                looked = _Looked(now, None, None, None)
-            self._looked[part.name] = looked
+        error, before = self._error_of(part), self._looked.get(part.name)
+        at = self._monotonic()  # once it is known: who waited for a slow check need not ask again
+        if error is not None:
+            looked = _Looked(at, error, error, self._clock.now())
+        elif before is not None:
+            looked = _Looked(at, None, before.last_error, before.last_error_at)
+        else:
+            looked = _Looked(at, None, None, None)
+        self._looked[part.name] = looked
         return looked
 
     @staticmethod
@@ -132,7 +145,9 @@ def standard_parts(services: Services) -> tuple[HealthPart, ...]:
 def health_router(services: Services, options: ApiOptions, errors: ErrorWriter, access: Access) -> APIRouter:
     """``/health`` for people, ``/health/live`` and ``/health/ready`` for what keeps us running."""
     router = APIRouter(prefix="/health", tags=["health"])
-    board = HealthBoard((*standard_parts(services), *options.parts), options.needed, services.clock)
+    board = HealthBoard(
+        (*standard_parts(services), *options.parts), options.needed, services.clock, options.monotonic
+    )
 
     # On the event loop: the threads may all be waiting for a store that is out, which no restart would mend.
     @router.get("/live", summary="The process answers")

@@ -1,6 +1,7 @@
 """What the wiring decides about the HTTP door."""
 
 import secrets
+import time
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ MEBIBYTE = 1024 * 1024
 class HealthPart:
     """Something the service stands on. ``check`` raises when it is out.
 
-    What a check that took long has found holds for ``keep_seconds``.
+    What a check found holds for a second; where it takes long, for ``keep_seconds``.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ApiOptions:
 
     ``page_secret`` signs the sessions of the page, and ends them all when it changes; the same in every API process.
     ``leaving`` says that the process is about to end: nothing that lasts is begun or gone on with.
+    ``monotonic``: seconds of a clock that nobody sets, for what is found out once for all who ask soon.
 
     ``what_ifs_at_once``: comparisons in work in this process, each of which begins no answer after ``what_if_seconds``.
     """
@@ -71,3 +73,4 @@ class ApiOptions:
     page_secret: bytes = field(default_factory=partial(secrets.token_bytes, 32))
     page_session: timedelta = timedelta(hours=8)
     leaving: Callable[[], bool] = bool
+    monotonic: Callable[[], float] = time.monotonic

@@ -1,6 +1,6 @@
 """What operators do on the page: each asks to be sure where it cannot be undone, and each is noted with who did it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Final, TypeVar
 
@@ -22,7 +22,16 @@ from tasks.republish import republish_job
 from tasks.retry_job import RetryJob, retry_job
 from tasks.services import Services
 from tasks.start_run import Run, find_schedule, start_by_hand
-from tasks.watch_jobs import Done, Wanted, cancel_jobs, described, jobs_to_cancel, jobs_to_retry, retry_jobs
+from tasks.watch_jobs import (
+    JOBS_LOOKED_AT,
+    Done,
+    Wanted,
+    cancel_jobs,
+    described,
+    jobs_to_cancel,
+    jobs_to_retry,
+    retry_jobs,
+)
 
 _T = TypeVar("_T")
 
@@ -31,15 +40,15 @@ _MOST_DIGITS: Final = 7
 _NAMED: Final = 20  # of the jobs a change to many would touch
 
 _Sent = Annotated[Mapping[str, str], Depends(form)]
-_TO_MANY: Final[Mapping[str, Callable[[Wanted, str, Services], Done]]] = {
-    "cancel": cancel_jobs,
+_TO_MANY: Final[Mapping[str, Callable[[Sequence[JobId], Wanted, str, Services], Done]]] = {
+    "cancel": lambda shown, _wanted, who, services: cancel_jobs(shown, who, services),
     "retry": retry_jobs,
 }
 _TOUCHED: Final = {"cancel": jobs_to_cancel, "retry": jobs_to_retry}
 
 
 def add_actions(router: APIRouter, services: Services, pages: Pages, door: Door) -> None:
-    """``POST /jobs/{job_id}/retry`` and the like; ``/many`` for all jobs that a filter names."""
+    """``POST /jobs/{job_id}/retry`` and the like; ``/many`` for all jobs that were shown of a filter."""
     _add_to_one(router, services, door)
     _add_to_many(router, services, pages, door)
     _add_run(router, services, door)
@@ -114,6 +123,7 @@ def _add_to_many(router: APIRouter, services: Services, pages: Pages, door: Door
             do=do,
             jobs=jobs[:_NAMED],
             more=max(len(jobs) - _NAMED, 0),
+            shown=" ".join(job.job_id for job in jobs),
             asked=asked_for(wanted),
             done=None,
         )
@@ -122,7 +132,7 @@ def _add_to_many(router: APIRouter, services: Services, pages: Pages, door: Door
     async def act(request: Request, sent: _Sent) -> Response:
         viewer: Viewer = request.state.viewer
         wanted, do = wanted_in(sent), sent.get("do", "")
-        done = await run_in_threadpool(_one_of(_TO_MANY, do), wanted, viewer.who, services)
+        done = await run_in_threadpool(_one_of(_TO_MANY, do), _shown_in(sent), wanted, viewer.who, services)
         if not done.refused:
             return RedirectResponse(link("/", **asked_for(wanted)), _SEE_OTHER)
         return pages.answer(
@@ -132,6 +142,7 @@ def _add_to_many(router: APIRouter, services: Services, pages: Pages, door: Door
             do=do,
             jobs=(),
             more=0,
+            shown="",
             asked=asked_for(wanted),
             done=done,
         )
@@ -148,6 +159,14 @@ def _add_run(router: APIRouter, services: Services, door: Door) -> None:
         started = await run_in_threadpool(start)
         only = started.jobs[0].job_id if len(started.jobs) == 1 else None
         return RedirectResponse("/" if only is None else f"/jobs/{only}", _SEE_OTHER)
+
+
+def _shown_in(sent: Mapping[str, str]) -> Sequence[JobId]:
+    """The jobs that the question named: who said yes to three of them did not mean one that came since."""
+    shown = [JobId(job_id) for job_id in sent.get("shown", "").split()]
+    if len(shown) > JOBS_LOOKED_AT:
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"at most {JOBS_LOOKED_AT} jobs at once")
+    return shown
 
 
 def _one_of(table: Mapping[str, _T], name: str) -> _T:
