@@ -12,6 +12,7 @@ from celery import Celery
 from config.settings import Settings
 from domain.errors import StoreUnavailable
 from domain.ports import Token
+from tasks.account import Account
 from tasks.bench import Bench, FrozenJobs, Marks, Outgoing
 from tasks.run_token import HandBack, Work, answered, run_token
 from tasks.services import Services
@@ -50,12 +51,12 @@ class WorkerProcess:
         self._opened: _Opened | None = None
         self.in_hand = InHand(self.close)
 
-    def run_token(self, token: Token) -> None:
+    def run_token(self, token: Token, account: Account) -> None:
         """A store that is out ends the token quietly: lease and steward bring back whatever it held."""
         with structlog.contextvars.bound_contextvars(job=token.job_id, seat=token.seat), self.in_hand.held():
             try:
                 opened = self._open()
-                run_token(token, opened.services, opened.bench, self._work)
+                run_token(token, opened.services, opened.bench, account.keep(self._work))
             except StoreUnavailable as error:
                 log.warning("token.store_out", error=str(error))
             except HandBack:

@@ -17,7 +17,7 @@ from redis.retry import Retry
 
 from domain.errors import BrokerUnavailable
 from domain.ports import Token
-from tasks.registry import RUN
+from tasks.registry import RUN, shown
 from worker.redis_client import is_redis, redis_client
 
 
@@ -56,7 +56,7 @@ class CeleryTokens:
                 self._app.send_task(
                     RUN,
                     kwargs=_arguments(token),
-                    kwargsrepr=_shown(token),
+                    kwargsrepr=shown(token),
                     headers=_traced(token),
                     producer=producer,
                 )
@@ -115,7 +115,7 @@ class Envelopes:
     def of(self, token: Token) -> bytes:
         task_id = str(uuid.uuid4())
         body = msgspec.json.encode([[], _arguments(token), self._embedded])
-        own = {"id": task_id, "root_id": task_id, "kwargsrepr": _shown(token), **_traced(token)}
+        own = {"id": task_id, "root_id": task_id, "kwargsrepr": shown(token), **_traced(token)}
         return msgspec.json.encode(
             {
                 "body": base64.b64encode(body).decode(),
@@ -142,7 +142,3 @@ def _traced(token: Token) -> dict[str, str]:
 
 def _arguments(token: Token) -> dict[str, object]:
     return {"job_id": token.job_id, "seat": token.seat, "probe": token.probe}
-
-
-def _shown(token: Token) -> str:
-    return f"job={token.job_id} seat={token.seat}{' probe' if token.probe else ''}"

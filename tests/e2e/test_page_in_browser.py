@@ -346,11 +346,20 @@ def test_flower_asks_for_the_password_and_shows_the_tasks_of_a_job(
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.goto("/tasks")
-    row = page.locator("#tasks-table tbody tr", has_text=f"job={job_id}").first
+    claimed = re.compile(rf"job={job_id} seat=\d portfolio=\w+")
+    row = page.locator("#tasks-table tbody tr", has_text=claimed).first
     expect(row).to_contain_text("trimtab.run")
-    expect(row).to_contain_text("seat=")
     row.get_by_role("link").first.click()
     expect(page.locator("body")).to_contain_text(f"job={job_id}")
+
+    failed = broken(api, "in-flower-failed", portfolio_ids=some(api, {"job_id": job_id}, 1))
+    page.goto("/tasks")
+    claimed = re.compile(rf"job={failed['job_id']} seat=\d portfolio=\w+")
+    row = page.locator("#tasks-table tbody tr", has_text=claimed).first
+    expect(row).to_contain_text("FAILURE")
+    row.get_by_role("link").first.click()
+    expect(page.locator("body")).to_contain_text("attempt 1 failed: ")
+    expect(page.locator("body")).to_contain_text("Please sign in")
     assert page.get_by_role("button", name=re.compile("revoke|terminate", re.IGNORECASE)).count() == 0
     context.close()
     (worker, *_) = workers_of(url)

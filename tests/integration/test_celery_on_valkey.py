@@ -16,6 +16,7 @@ from config.settings import Settings, load_settings
 from domain.errors import BrokerUnavailable, Invalid
 from domain.ids import JobId
 from domain.ports import Token
+from tasks.account import Account
 from tasks.registry import register
 from tests.support.waiting import eventually
 from worker.celery_app import create_sending_app
@@ -33,7 +34,7 @@ class Collector:
     def __init__(self) -> None:
         self.tokens: list[Token] = []
 
-    def run_token(self, token: Token) -> None:
+    def run_token(self, token: Token, account: Account) -> None:
         self.tokens.append(token)
         if token.seat == 99:
             raise Invalid("a use case that fails")

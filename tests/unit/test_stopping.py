@@ -16,6 +16,7 @@ from config.settings import load_settings
 from domain.ids import JobId
 from domain.item import ItemState
 from domain.ports import Token
+from tasks.account import Account
 from tasks.run_token import HandBack, run_token
 from tasks.steward import OUTAGE_TOLD
 from tests.support.world import World
@@ -161,7 +162,7 @@ def process(tmp_path: Path) -> Iterator[WorkerProcess]:
 
 def test_a_store_that_is_out_at_a_claim_ends_the_token_in_one_line(process: WorkerProcess) -> None:
     with capture_logs() as logs:
-        process.run_token(Token(JobId("job"), 1))
+        process.run_token(Token(JobId("job"), 1), Account())
 
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("token.store_out", "warning")]
 

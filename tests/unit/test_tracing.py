@@ -23,6 +23,7 @@ from config.settings import Settings
 from domain.errors import Invalid, UpstreamFault
 from domain.ids import JobId, item_id
 from domain.ports import JobStore, Publication, Token
+from tasks.account import Account
 from tasks.registry import register
 from tests.support import builders
 from tests.support.world import FakePublisher, World
@@ -215,7 +216,7 @@ class Heard:
     def __init__(self) -> None:
         self.tokens: list[Token] = []
 
-    def run_token(self, token: Token) -> None:
+    def run_token(self, token: Token, account: Account) -> None:
         self.tokens.append(token)
 
     def __getattr__(self, name: str) -> Any:
