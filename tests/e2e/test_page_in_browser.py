@@ -349,7 +349,7 @@ def test_flower_asks_for_the_password_and_shows_the_tasks_of_a_job(
     claimed = re.compile(rf"job={job_id} seat=\d portfolio=\w+")
     row = page.locator("#tasks-table tbody tr", has_text=claimed).first
     expect(row).to_contain_text("trimtab.run")
-    row.get_by_role("link").first.click()
+    row.get_by_role("link").last.click()  # its id
     expect(page.locator("body")).to_contain_text(f"job={job_id}")
 
     failed = broken(api, "in-flower-failed", portfolio_ids=some(api, {"job_id": job_id}, 1))
@@ -357,7 +357,7 @@ def test_flower_asks_for_the_password_and_shows_the_tasks_of_a_job(
     claimed = re.compile(rf"job={failed['job_id']} seat=\d portfolio=\w+")
     row = page.locator("#tasks-table tbody tr", has_text=claimed).first
     expect(row).to_contain_text("FAILURE")
-    row.get_by_role("link").first.click()
+    row.get_by_role("link").last.click()  # its id
     expect(page.locator("body")).to_contain_text("attempt 1 failed: ")
     expect(page.locator("body")).to_contain_text("Please sign in")
     assert page.get_by_role("button", name=re.compile("revoke|terminate", re.IGNORECASE)).count() == 0

@@ -17,7 +17,7 @@ from worker.api_options import is_loopback
 from worker.celery_app import create_sending_app
 from worker.loops import exit_on_sigterm
 
-COLUMNS = "name,kwargs,state,result,received,runtime,worker,uuid"
+COLUMNS = "name,kwargs,state,result,exception,received,runtime,worker,uuid"
 MADE_USERS = "flower.users"  # in the state directory, for its owner alone
 
 # Each worker process has a name of its own, and a label in Flower's metrics. Those of processes that are gone are let go.
