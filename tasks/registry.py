@@ -47,8 +47,8 @@ def register(app: Celery, use_cases: UseCases) -> None:
 
 def shown(token: Token, portfolio_ids: Sequence[str] = ()) -> str:
     """A task's arguments as people read them in Flower. Which portfolio it is a token finds out when it is worked."""
-    portfolios = f" portfolio={','.join(portfolio_ids)}" if portfolio_ids else ""
-    return f"job={token.job_id} seat={token.seat}{' probe' if token.probe else ''}{portfolios}"
+    portfolios = f"portfolio={','.join(portfolio_ids)} " if portfolio_ids else ""
+    return f"{portfolios}job={token.job_id} seat={token.seat}{' probe' if token.probe else ''}"
 
 
 def _tell(task: "Task[..., str]", token: Token, portfolio_ids: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from config.logging import configure_logging
 from tests.support import servers
 
 REDIS_DATABASES = itertools.count(1)
+STARTED_ONCE = {"stack", "up", "guarded"}  # fixtures of a module whose start takes seconds
 
 # As every process of ours does: structlog's default draws all local variables of every frame, seconds each.
 configure_logging("debug", "json")
@@ -19,6 +20,18 @@ configure_logging("debug", "json")
 
 def pytest_report_header() -> str:
     return servers.describe()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Who shares what is started once a module runs in one process of pytest-xdist: each would start its own."""
+    if STARTED_ONCE & set(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, so that no process is left alone with one at the end; else as shuffled."""
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.e2e
 @pytest.mark.integration
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("slice_portfolios", "kills", "portfolios"), [(1, 10, 100), (8, 5, 50)])
+@pytest.mark.parametrize(("slice_portfolios", "kills", "portfolios"), [(1, 6, 60), (8, 4, 40)])
 def test_a_few_kills_break_no_promise(slice_portfolios: int, kills: int, portfolios: int) -> None:
     run = subprocess.run(
         [

@@ -346,7 +346,7 @@ def test_flower_asks_for_the_password_and_shows_the_tasks_of_a_job(
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.goto("/tasks")
-    claimed = re.compile(rf"job={job_id} seat=\d portfolio=\w+")
+    claimed = re.compile(rf"portfolio=\w+ job={job_id} seat=\d")
     row = page.locator("#tasks-table tbody tr", has_text=claimed).first
     expect(row).to_contain_text("trimtab.run")
     row.get_by_role("link").last.click()  # its id
@@ -354,7 +354,7 @@ def test_flower_asks_for_the_password_and_shows_the_tasks_of_a_job(
 
     failed = broken(api, "in-flower-failed", portfolio_ids=some(api, {"job_id": job_id}, 1))
     page.goto("/tasks")
-    claimed = re.compile(rf"job={failed['job_id']} seat=\d portfolio=\w+")
+    claimed = re.compile(rf"portfolio=\w+ job={failed['job_id']} seat=\d")
     row = page.locator("#tasks-table tbody tr", has_text=claimed).first
     expect(row).to_contain_text("FAILURE")
     row.get_by_role("link").last.click()  # its id

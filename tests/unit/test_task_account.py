@@ -93,10 +93,10 @@ def test_the_arguments_name_the_job_and_every_portfolio_so_far(world: World) -> 
 
     result = watched.run(token)
 
-    where = f"job={token.job_id} seat=0 portfolio="
+    where = f"job={token.job_id} seat=0"
     assert watched.events == [
-        ("task-claimed", f"{where}{first}"),
-        ("task-claimed", f"{where}{first},{second}"),
+        ("task-claimed", f"portfolio={first} {where}"),
+        ("task-claimed", f"portfolio={first},{second} {where}"),
     ]
     assert result == f"{first} traded; {second} traded"
 
