@@ -491,6 +491,25 @@ def test_schedules_tell_their_next_run_and_are_run_by_hand(world: World) -> None
         assert press(client, "/schedules/nobody/run").status_code == 404
 
 
+def test_a_job_tells_when_its_model_runs_next_and_by_which_schedule(world: World) -> None:
+    world.book(1)
+    job = world.submit()
+    of_the_model = schedule("0 22 * * *", name="nightly", calendar=None)
+    of_another = schedule(name="elsewhere", model_id="MODEL2")
+    of_all = schedule("0 6 * * *", name="catch-all", calendar=None, model_id=None)
+    services = replace(world.services, schedules=lambda: [of_the_model, of_another, of_all])
+    with browser(services, leaving=lambda: True) as client:
+        posted = text_of(client.get(f"/jobs/{job.job_id}"))
+        ran = press(client, "/schedules/catch-all/run").headers["location"]
+        started = text_of(client.get(ran))
+
+    assert "by nightly" in posted
+    assert "catch-all" not in posted
+    assert "elsewhere" not in posted + started
+    assert "by nightly" in started
+    assert "by catch-all" in started
+
+
 # ------------------------------------------------------------------------------------------------ safety
 
 

@@ -16,13 +16,14 @@ from adapters.inbound.keys import Role
 from adapters.inbound.page import advice
 from adapters.inbound.page.door import Viewer
 from adapters.inbound.page.render import Pages, Region
-from adapters.inbound.schedule_answers import schedules_answer
+from adapters.inbound.schedule_answers import ScheduleAnswer, schedules_answer
 from domain.ids import JobId, PortfolioId, item_id
 from domain.item import Item, ItemState
 from domain.job import JOB_MOVES, Job, JobState
 from tasks.audit import actions_on
 from tasks.broker_outage import why_it_waits
 from tasks.services import Services
+from tasks.start_run import RUN_KEYS
 from tasks.watch_jobs import (
     FAILURES,
     HOUR,
@@ -306,8 +307,19 @@ class Views:
             "history": self._pages.region(
                 "_job_history.html", actions=list(reversed(actions_on(job_id, self._services)))
             ),
-            "facts": self._pages.region("_job_facts.html", shown=shown),
+            "facts": self._pages.region("_job_facts.html", shown=shown, schedules=self._schedules_of(job)),
         }
+
+    def _schedules_of(self, job: Job) -> Sequence[ScheduleAnswer]:
+        """Those that will start its model again; that of every model tells only of the jobs that it started."""
+        started_by = (
+            job.key.removeprefix(RUN_KEYS).partition(":")[0] if job.key.startswith(RUN_KEYS) else None
+        )
+        return [
+            each
+            for each in self._schedules()
+            if each.model_id == job.model.model_id or each.schedule_id == started_by
+        ]
 
     def _shown(self, job: Job) -> JobShown:
         services = self._services
