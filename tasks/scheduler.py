@@ -121,7 +121,11 @@ class Scheduler:
             require_startable(watch.schedule, self._services)
         except (Invalid, NotFound) as error:
             log.error(  # noqa: TRY400 - what is wrong with a request needs no stack of ours
-                "schedule.would_not_start", code=error.code, error=str(error), model=watch.schedule.model_id
+                "schedule.would_not_start",
+                code=error.code,
+                error=str(error),
+                model=watch.schedule.model_id,
+                advice="mend the model or the schedule before its next run",
             )
         watch.looked_into = True
 
