@@ -124,13 +124,14 @@ class Infeasible:
     def _shortfall(self) -> Conflict:
         """Physics alone: the least that every security can draw on cash is more than there is."""
         overdraft = self._rulebook.overdraft
-        elastic = self._rulebook.elastic()
+        # Under firm rules as well a security may have no choice left at all: physics always leaves one.
+        alone = self._rulebook.under(frozenset())
         least = sum(
             min(
                 overdraft.of(place, shares, window.held)
                 for shares in choices.corners(window.target, window.price)
             )
-            for place, (window, choices) in enumerate(zip(elastic.windows, elastic.choices, strict=True))
+            for place, (window, choices) in enumerate(zip(alone.windows, alone.choices, strict=True))
         )
         amount = money.from_units(least - overdraft.most, self._problem.places)
         message = f"whatever is sold and left unbought, cash ends overdrawn by {money.plain(amount)}"

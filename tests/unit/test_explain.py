@@ -360,6 +360,28 @@ def test_what_physics_alone_forbids_is_told_as_such() -> None:
     assert answer.conflicts[0].amount == 100
 
 
+def test_what_physics_alone_forbids_is_told_though_firm_rules_leave_a_security_no_choice_either() -> None:
+    """A short cannot stay, a firm rule forbids covering it, and what sells pays more than it brings in."""
+    targets = {1: ("0.5", "0.5", "0.45"), 2: ("0.4", "0.4", "0.5")}
+    by_price = {1: 100, 2: 50}
+    cover = ShortHolding.COVER
+    no_buy = Policy(short_holding=cover, no_buy=(ONE,), cost_per_order=Decimal(60))
+    no_trade = Policy(short_holding=cover, no_trade=(ONE,), cost_per_order=Decimal(500))
+    raising = Policy(
+        short_holding=cover,
+        run_type=RunType.RAISE_CASH,
+        raise_cash=Decimal(10),
+        cost_per_order=Decimal(200),
+    )
+    # The short is covered for 100 and the fee; the three others bring in 150 less the fee, or nothing.
+    for policy, overdrawn in ((no_buy, 70), (no_trade, 600), (raising, 300)):
+        answer = answered(0, {1: -1, 2: 3}, targets, by_price, policy)
+        assert answer.outcome is Outcome.INFEASIBLE
+        conflict = answer.conflicts[-1]
+        assert (conflict.rule, conflict.amount) == ("overdraft", Decimal(overdrawn))
+        assert f"cash ends overdrawn by {overdrawn}" in conflict.message
+
+
 # ------------------------------------------------------------------------------------------------ verifying
 
 
