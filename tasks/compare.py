@@ -7,6 +7,8 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+import structlog
+
 from domain import money
 from domain.checks import StatedValueRange
 from domain.errors import SolverFailed, SolverTimeout
@@ -20,9 +22,12 @@ from domain.rebalance import Conflict, Outcome, Proof, Rebalance, decide
 from domain.terms import Terms
 from tasks.policies import with_keys
 
+log = structlog.get_logger(__name__)
+
 DO_NOTHING = "do_nothing"
 AS_ASKED = "policy"  # the policy itself, without any scenario's changes
 FAILED = "failed"
+BROKEN = "internal_error"  # the reason of an answer that met a bug
 SKIPPED = "skipped"  # the time was up before its turn came
 
 _ZERO = Decimal("0.00")
@@ -193,8 +198,20 @@ def _decided(
     try:
         answer = decide(portfolio.portfolio_id, portfolio, terms, solver, book.stated_value)
     except (SolverFailed, SolverTimeout) as error:
-        return Compared(portfolio_id=portfolio.portfolio_id, scenario=name, outcome=FAILED, reason=error.code)
+        return _failed(portfolio, name, error.code)
+    except Exception:  # the boundary: whatever one answer meets, it is told in its place
+        log.exception(
+            "what_if.answer_failed",
+            portfolio_id=portfolio.portfolio_id,
+            scenario=name,
+            advice="a bug: report it, with what was asked",
+        )
+        return _failed(portfolio, name, BROKEN)
     return _compared(name, answer, terms.policy)
+
+
+def _failed(portfolio: Portfolio, name: str, reason: str) -> Compared:
+    return Compared(portfolio_id=portfolio.portfolio_id, scenario=name, outcome=FAILED, reason=reason)
 
 
 def _compared(name: str, answer: Rebalance, policy: Policy) -> Compared:

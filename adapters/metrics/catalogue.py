@@ -74,7 +74,9 @@ ERRORS = (
     "schedule.not_tended",
     "schedule.would_not_start",
     "scheduler.tick_failed",
+    "solve.line_failed",
     "steward.tick_failed",
+    "what_if.answer_failed",
 )
 
 

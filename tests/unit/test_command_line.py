@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from adapters.inbound.cli import (
@@ -738,6 +739,36 @@ def test_a_line_over_the_limit_is_refused_and_the_next_one_is_read(
     first, second = lines(run("solve", str(file), "--jsonl").stdout)
     assert (first["line"], first["error"]["code"]) == (1, "too_large")
     assert second["outcome"] == "traded"
+
+
+class BrokenOnce(OnlyRung):
+    """A bug that the first portfolio meets, and none after it."""
+
+    met = False
+
+    @property
+    def time_limit_seconds(self) -> float:  # type: ignore[override]  # it is read once a portfolio
+        if not self.met:
+            self.met = True
+            raise ZeroDivisionError("by nought")
+        return 30.0
+
+
+def test_a_bug_that_one_line_meets_is_answered_in_its_place_and_the_next_one_is_solved(
+    run: Callable[..., Result], wiring: FakeWiring
+) -> None:
+    wiring.the_solver = BrokenOnce()
+    line = json.dumps(document())
+    with capture_logs() as log:
+        answer = run("solve", "-", "--jsonl", stdin=f"{line}\n{line}\n")
+    first, second = lines(answer.stdout)
+    assert answer.exit_code == 1
+    assert first == {
+        "line": 1,
+        "error": {"code": "internal_error", "message": "ZeroDivisionError: by nought", "details": []},
+    }
+    assert second["outcome"] == "traded"
+    assert [(each["event"], each["line"]) for each in log] == [("solve.line_failed", 1)]
 
 
 def test_lines_that_are_all_solved_are_status_0(run: Callable[..., Result]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.solver.cvxpy_solver import CvxpySolver
 from domain.checks import StatedValueRange
@@ -104,6 +105,33 @@ def test_a_portfolio_the_solver_fails_on_does_not_hide_the_others() -> None:
     found = list(compare(tight, [], OutOfTime()))
     assert len(found) == 2
     assert found[1].outcome in {"traded", FAILED}
+
+
+class BrokenOnce(NoSolver):
+    """A bug that the first answer meets, and none after it."""
+
+    met = False
+
+    @property
+    def time_limit_seconds(self) -> float:  # type: ignore[override]  # it is read once an answer
+        if not self.met:
+            self.met = True
+            raise ZeroDivisionError("by nought")
+        return 5.0
+
+
+def test_a_bug_that_one_answer_meets_is_told_in_its_place_and_the_others_are_there() -> None:
+    with capture_logs() as log:
+        found = list(compare(book(ONE, ONE), [], BrokenOnce()))
+    assert [(row.scenario, row.outcome, row.reason) for row in found] == [
+        (DO_NOTHING, FAILED, "internal_error"),
+        (AS_ASKED, FAILED, "internal_error"),
+        (DO_NOTHING, DO_NOTHING, None),
+        (AS_ASKED, "traded", "rebalanced"),
+    ]
+    assert [(each["event"], each["portfolio_id"]) for each in log] == [
+        ("what_if.answer_failed", ONE.portfolio_id)
+    ]
 
 
 def test_a_scenario_that_breaks_a_rule_is_told_by_its_place() -> None:

@@ -2,10 +2,11 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
+import structlog
 import typer
 
 from adapters.inbound.cli.output import (
@@ -25,6 +26,8 @@ from domain.errors import Invalid, TrimtabError
 from domain.ports import Solver
 from domain.rebalance import rebalance
 from tasks.documents import encode, rebalance_document
+
+log = structlog.get_logger(__name__)
 
 
 def add_solve_command(app: typer.Typer, wiring: Wiring) -> None:
@@ -79,14 +82,26 @@ def solve_document(body: bytes, solver: Solver) -> bytes:
 
 
 def _answer(number: int, line: bytes | None, solver: Solver) -> tuple[bytes | str, bool]:
+    """The answer to a line, and whether it is one; never an exception, for the others are to be solved all the same."""
     try:
-        if line is None:
-            raise too_large(MAX_INPUT_BYTES)
-        return solve_document(line, solver), True
+        return solve_document(_whole(line), solver), True
     except TrimtabError as error:
-        details = list(error.details) if isinstance(error, Invalid) else []
-        fault = {"code": error.code, "message": str(error), "details": details}
-        return json.dumps({"line": number, "error": fault}, default=str), False
+        details = error.details if isinstance(error, Invalid) else ()
+        return _fault(number, error.code, str(error), details), False
+    except Exception as error:  # the boundary: whatever one line meets, it is told in its place
+        log.exception("solve.line_failed", line=number, advice="a bug: report it, with the document")
+        return _fault(number, "internal_error", f"{type(error).__name__}: {error}"), False
+
+
+def _whole(line: bytes | None) -> bytes:
+    if line is None:
+        raise too_large(MAX_INPUT_BYTES)
+    return line
+
+
+def _fault(number: int, code: str, message: str, details: Iterable[object] = ()) -> str:
+    fault = {"code": code, "message": message, "details": list(details)}
+    return json.dumps({"line": number, "error": fault}, default=str)
 
 
 def _lines(source: str) -> Iterator[tuple[int, bytes | None]]:
