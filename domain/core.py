@@ -11,7 +11,6 @@ found within it, which proves it, or until there would be too many parts: then w
 1980; here with a Lagrangian bound for several rows.)
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -101,8 +100,10 @@ def _edge(inside: int, far: int, holds: Callable[[int], bool]) -> int:
     while reach <= width and holds(inside + away * reach):
         reach *= 2
     low, high = reach // 2, min(reach, width + 1)
-    steps = bisect_left(range(low, high), 1, key=lambda step: int(not holds(inside + away * step)))
-    return inside + away * (low + steps - 1)
+    while high - low > 1:  # by hand: `bisect` counts to 64 bits
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(inside + away * middle) else (low, middle)
+    return inside + away * low
 
 
 def listed(losses: Losses, known: int | None, *, max_parts: int = MAX_PARTS) -> Listed:

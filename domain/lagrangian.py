@@ -67,10 +67,11 @@ class Board:
         self._lot = column([each.lot for each in windows])
         self._stays = column([each.stays for each in choices]).astype(bool)
         self._closes = column([each.closes for each in choices]).astype(bool)
+        # Where an empty side would begin is beyond what `_largest` counts: it has no shares from 1 to 0.
         self._sides = [
             (
-                column([side.start for side in sides]),
-                column([side[-1] if side else side.start - 1 for side in sides]),
+                column([side.start if side else 1 for side in sides]),
+                column([side[-1] if side else 0 for side in sides]),
             )
             for sides in ([each.sells for each in choices], [each.buys for each in choices])
         ]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from itertools import product
 
+import numpy as np
 import pytest
 
 from adapters.solver.cvxpy_solver import CvxpySolver
@@ -24,7 +25,7 @@ from domain.problem import Problem, SolverAnswer
 from domain.program import INFEASIBLE, OPTIMAL, TIME_LIMIT, Program, ProgramAnswer
 from domain.rules import build_extended
 from tests.support.builders import model_position, portfolio_id, security_id
-from tests.support.problems import NeverAsked
+from tests.support.problems import NeverAsked, OutOfTime
 from worker.bench.hard import FAMILIES, draw
 
 WORTH = 100_000
@@ -52,6 +53,23 @@ def book(seed: int, count: int, **policy: object) -> Extended:
         prices=prices,
     )
     return build_extended(checked, Policy(**policy))  # type: ignore[arg-type]  # whatever a test sets
+
+
+def few(held: dict[int, tuple[int, str]], *, cash: object) -> CheckedPortfolio:
+    """Shares held and price of a few securities, each to be 45 %, within any bounds."""
+    ids = {number: security_id(number) for number in held}
+    prices = {ids[number]: Decimal(price) for number, (_, price) in held.items()}
+    shares = {ids[number]: count for number, (count, _) in held.items()}
+    money_left = Decimal(str(cash))
+    return CheckedPortfolio(
+        portfolio_id=portfolio_id(1),
+        cash=money_left,
+        market_value=money_left + sum((prices[each] * count for each, count in shares.items()), Decimal(0)),
+        shares=shares,
+        fractions={},
+        targets={ids[number]: model_position(number, "0.45", "0.45", "0.55") for number in held},
+        prices=prices,
+    )
 
 
 def coupled(seed: int = 1, count: int = 12) -> Extended:
@@ -366,6 +384,29 @@ def test_numbers_beyond_64_bits_are_as_good_as_small_ones() -> None:
     assert isinstance(coarse, Best)
     assert Board(extended).worth.dtype == object
     assert best.quantity == coarse.quantity
+
+
+def test_a_least_trade_of_more_shares_than_64_bits_count_leaves_a_side_empty() -> None:
+    """An order of 10^12 of something that costs 10^-7: no side has a share, and where it would begin is 10^19."""
+    checked = few({1: (5, "0.0000001"), 2: (0, "100")}, cash="1000")
+    extended = build_extended(checked, Policy(min_trade=Decimal(10) ** 12))
+    board = Board(extended)
+    assert [bool(each.buys) for each in extended.choices] == [False, False]
+    assert board.allowed(np.array([[5], [0]])).all()
+    assert not board.allowed(np.array([[6], [1]])).any()
+    best = best_answer(extended, NeverAsked())
+    assert isinstance(best, Best)
+    assert best.quantity == extended.held
+
+
+def test_a_listing_counts_more_shares_than_64_bits() -> None:
+    """Cash of 10^17 at a price of 10^-16: the edge of what is cheap lies 10^32 shares away."""
+    checked = few({1: (0, "0.0000000000000001"), 2: (0, "100")}, cash=10**17)
+    policy = Policy(min_trade=Decimal(10) ** 5, max_turnover=Decimal("0.3"))
+    extended = build_extended(checked, policy)
+    best = best_answer(extended, OutOfTime())
+    assert isinstance(best, Best)
+    assert extended.allows(best.quantity)
 
 
 @pytest.mark.parametrize("seed", range(6))
