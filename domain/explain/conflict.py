@@ -11,6 +11,7 @@ listing of the ladder. The solver is asked about the rest; what it claims to be 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from domain.errors import SolverFailed
 from domain.explain.rulebook import Rulebook, Rules
@@ -55,9 +56,11 @@ class Verdict:
 def find_clashes(rulebook: Rulebook, solver: Solver) -> tuple[Clash, ...]:
     """Minimal sets of rules in conflict: one of each security that is impossible by itself, and one of the rest.
 
-    Empty where no conflict could be shown (the solver ran out of time); there may be others than these.
+    Where physics alone leaves nothing that is the conflict, whatever else is: one of no rules. Empty where no conflict could be shown (the solver ran out of time); there may be others than these.
     """
     judge = Judge(rulebook, solver)
+    if judge.physics.feasible is False:
+        return (Clash(rules=(), irreducible=True, proved_by=EXACT),)
     alone = [place for place in range(len(rulebook.extended.windows)) if not judge.choices(place, None)]
     clashes = [_of_one(rulebook, judge, place) for place in alone]
     impossible = {rule for place in alone for rule in rulebook.bounds_of(place)}
@@ -79,11 +82,7 @@ def _has_choice(rulebook: Rulebook, place: int) -> bool:
 def _of_one(rulebook: Rulebook, judge: "Judge", place: int) -> Clash:
     own = rulebook.rules_of(place)
     ordered = [rule for rule in rulebook.rules if rule in own]
-
-    def has_choices(rules: Rules) -> Verdict:
-        return Verdict(bool(judge.choices(place, rules)))
-
-    return _reduced(ordered, has_choices)
+    return _reduced(ordered, lambda rules: judge.of_one(place, rules))
 
 
 def _reduced(rules: Sequence[RuleName], judge: Callable[[Rules], Verdict]) -> Clash:
@@ -126,6 +125,26 @@ class Judge:
         if found is None:
             found = self._choices[place, own] = Choices.of(self._rulebook.window(place, own))
         return found
+
+    @cached_property
+    def _drawn(self) -> int:
+        """The least that all securities together draw on cash, with no rule but physics."""
+        return sum(
+            self._least_of(place, frozenset(), self._rulebook.overdraft) for place in range(len(self._own))
+        )
+
+    @property
+    def physics(self) -> Verdict:
+        """Whether anything is left with no rule at all."""
+        return Verdict(feasible=self._drawn <= self._rulebook.overdraft.most)
+
+    def of_one(self, place: int, rules: Rules) -> Verdict:
+        """Whether these rules of one security can be kept with no other rule: one row is left, so the least decides."""
+        if not self.choices(place, rules):
+            return Verdict(feasible=False)
+        overdraft = self._rulebook.overdraft
+        others = self._drawn - self._least_of(place, frozenset(), overdraft)
+        return Verdict(feasible=others + self._least_of(place, rules, overdraft) <= overdraft.most)
 
     def __call__(self, rules: Rules) -> Verdict:
         """Whether whole shares keep all of these."""

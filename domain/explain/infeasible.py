@@ -19,7 +19,7 @@ from domain.explain.relax import Relaxation, least_relaxation
 from domain.explain.rulebook import LOT_SIZE, LOWER_BOUND, MIN_TRADE, OVERDRAFT, UPPER_BOUND, Rulebook
 from domain.explain.told import Explanation, Relaxed
 from domain.explain.words import MONEY_UNIT, Words
-from domain.extended import Extended
+from domain.extended import Choices, Extended
 from domain.ladder import EXACT, Best, NoAnswer, best_answer
 from domain.orders import without_needless
 from domain.policy import Policy
@@ -103,7 +103,7 @@ class Infeasible:
     def _conflicts(self, clash: Clash, relaxed: Sequence[Relaxed], proved_by: str | None) -> list[Conflict]:
         if not clash.rules:
             return [self._shortfall()]
-        if _is_of_one_window(clash):
+        if self._is_of_one_window(clash):
             security_id = clash.rules[0].security_id
             place = self._problem.security_ids.index(security_id) if security_id else 0
             # Not proved the least, another answer may mend it for less: the message has the bound nearest by itself.
@@ -120,6 +120,15 @@ class Infeasible:
             else self._words.in_the_way(rule)
             for rule in clash.rules
         ]
+
+    def _is_of_one_window(self, clash: Clash) -> bool:
+        """Whether no whole share keeps these rules, all of one security; not where cash is what it lacks."""
+        security_ids = {rule.security_id for rule in clash.rules}
+        if len(security_ids) != 1 or not {rule.rule for rule in clash.rules} <= _OF_ONE_WINDOW:
+            return False
+        (security_id,) = security_ids
+        place = self._problem.security_ids.index(security_id) if security_id else 0
+        return not Choices.of(self._rulebook.window(place, frozenset(clash.rules)))
 
     def _shortfall(self) -> Conflict:
         """Physics alone: the least that every security can draw on cash is more than there is."""
@@ -203,12 +212,6 @@ def needed(extended: Extended, best: Best) -> Best:
 
 
 _CASH = frozenset({"cash_floor", "raise_cash"})
-
-
-def _is_of_one_window(clash: Clash) -> bool:
-    return {rule.rule for rule in clash.rules} <= _OF_ONE_WINDOW and len(
-        {rule.security_id for rule in clash.rules}
-    ) == 1
 
 
 def unaccounted(violations: Sequence[Violation], relaxed: Sequence[Relaxed]) -> tuple[Violation, ...]:

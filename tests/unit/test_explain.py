@@ -382,6 +382,30 @@ def test_what_physics_alone_forbids_is_told_though_firm_rules_leave_a_security_n
         assert f"cash ends overdrawn by {overdrawn}" in conflict.message
 
 
+def test_a_rule_of_one_security_that_cash_alone_forbids_is_in_conflict_by_itself() -> None:
+    """A share would have to be bought, and is dearer than what there is: that none fits the window says too much."""
+    targets = {1: ("0.1", "0", "0"), 2: ("0", "0", "1")}
+    policy = Policy(no_sell=(TWO,), negative_cash=NegativeCash.RAISE, cost_per_order=Decimal(60))
+    answer = answered(-50, {2: 1}, targets, {1: 100, 2: 100}, policy)
+    assert answer.explanation is not None
+    first, *_ = answer.explanation.conflicts
+    assert [(rule.rule, rule.security_id) for rule in first.rules] == [("lower_bound", ONE)]
+    assert (first.irreducible, first.proved_by) == (True, "exact")
+    told = next(each for each in answer.conflicts if each.security_id == ONE)
+    assert told.rule == "lower_bound"
+    assert "no whole share" not in told.message
+
+
+def test_where_physics_alone_leaves_nothing_no_rule_is_blamed() -> None:
+    """The short costs more to cover than there is, and no share of the other fits its window either."""
+    targets = {1: ("0", "0", "1"), 2: ("0.5", "0", "0")}
+    policy = Policy(short_holding=ShortHolding.COVER, cost_per_order=Decimal(500))
+    answer = answered(1000, {1: -6}, targets, {1: 100, 2: 150}, policy)
+    assert answer.explanation is not None
+    assert [(each.rules, each.irreducible) for each in answer.explanation.conflicts] == [((), True)]
+    assert [each.rule for each in answer.conflicts] == ["overdraft"]
+
+
 # ------------------------------------------------------------------------------------------------ verifying
 
 
