@@ -3,23 +3,32 @@
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from domain.checks import CheckedPortfolio, Market, StatedValueRange, check_portfolio
 from domain.execution import TradingCosts, cash_path
+from domain.lagrangian import Board, Priced, chosen_at
 from domain.policy import OnInfeasible, Policy
 from domain.rebalance import Outcome, Rebalance, rebalance
+from domain.rules import build_extended
 from tests.support.builders import model, portfolio, portfolio_id, prices, security_id
 from tests.support.problems import OutOfTime
 
 PAGE = (Path(__file__).parents[2] / "docs/optimisation.md").read_text(encoding="utf-8")
 A, B, C = map(security_id, (1, 2, 3))
+HELD = portfolio(2000, {1: 30, 2: 20})
+MODEL = model({1: ("0.5", "0.05", "0.05"), 2: ("0.3", "0.05", "0.05"), 3: ("0.15", "0.05", "0.05")})
+PRICES = prices({1: 100, 2: 250, 3: 70})
 RATE, PER_ORDER = Decimal("0.001"), Decimal(1)
 
 
 def answered(policy: Policy) -> Rebalance:
     return rebalance(
         portfolio_id(1),
-        portfolio(2000, {1: 30, 2: 20}),
-        model({1: ("0.5", "0.05", "0.05"), 2: ("0.3", "0.05", "0.05"), 3: ("0.15", "0.05", "0.05")}),
-        prices({1: 100, 2: 250, 3: 70}),
+        HELD,
+        MODEL,
+        PRICES,
         policy,
         OutOfTime(),
     )
@@ -72,7 +81,25 @@ def test_the_cash_row_of_the_example_binds() -> None:
         Decimal("8.40"),
     )
     assert says(answer.cash_after, answer.cost, proof.objective)
-    assert "66.94" in PAGE
+
+
+@pytest.mark.parametrize(
+    ("price", "bound", "shares"), [(0.998, "66.88", (50, 12, 21)), (1.0, "65.10", (45, 12, 15))]
+)
+def test_the_bounds_of_the_example_are_those_of_its_prices_on_cash(
+    price: float, bound: str, shares: tuple[int, ...]
+) -> None:
+    policy = Policy(cash_floor=Decimal("0.055"), cost_rate=RATE, cost_per_order=PER_ORDER)
+    market = Market(MODEL, PRICES, policy.bounds)
+    checked = check_portfolio(HELD, market, policy, StatedValueRange())
+    assert isinstance(checked, CheckedPortfolio)
+    extended = build_extended(checked, policy)
+    board = Board(extended)
+    priced = Priced.at(board, np.array([price]))
+    assert f"{priced.bound / extended.unit:.2f}" == bound
+    assert tuple(chosen_at(board, priced).tolist()) == shares
+    assert f"L({price:g}) = " in PAGE
+    assert f"= {bound}" in PAGE
 
 
 def test_the_example_without_an_answer_and_its_least_relaxation() -> None:
