@@ -20,7 +20,7 @@ demo: .venv/runtime.stamp ## rebalance a sample book on the embedded stack; ARGS
 	@$(BIN)/trimtab demo $(ARGS)
 
 test: .venv/dev.stamp ## every test, with branch coverage and its floor; ARGS go to pytest
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
 
 fast: .venv/dev.stamp ## unit and property tests: no server, no process
 	$(BIN)/python -m pytest tests/unit tests/property $(ARGS)

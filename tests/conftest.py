@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pymongo
 import pytest
 import redis
+from xdist.remote import Producer  # type: ignore[import-untyped]  # it ships no types
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # likewise
 
 from config.logging import configure_logging
 from tests.support import servers
 
 REDIS_DATABASES = itertools.count(1)
-STARTED_ONCE = {"stack", "up", "guarded"}  # fixtures of a module whose start takes seconds
 
 # As every process of ours does: structlog's default draws all local variables of every frame, seconds each.
 configure_logging("debug", "json")
@@ -22,16 +23,20 @@ def pytest_report_header() -> str:
     return servers.describe()
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Who shares what is started once a module runs in one process of pytest-xdist: each would start its own."""
-    if STARTED_ONCE & set(getattr(item, "fixturenames", ())):
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+class ByStack(LoadScopeScheduling):  # type: ignore[misc]  # likewise
+    """Of the end-to-end tests a whole module goes to one process, the rest one by one.
+
+    A module's tests share a stack that takes ten seconds to start: dealt out singly, each process starts its own. They
+    come first, so that no process is left alone with them at the end.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if "/e2e/" in module else nodeid
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first, so that no process is left alone with one at the end; else as shuffled."""
-    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByStack:
+    return ByStack(config, log)
 
 
 @pytest.fixture(scope="session")
