@@ -55,6 +55,9 @@ def _tell(console: Console, stack: Stack) -> None:
     console.print(
         f"API at {stack.api_url} (its OpenAPI document: {stack.api_url}/openapi.json)", soft_wrap=True
     )
+    if stack.with_sandbox:
+        sandbox = stack.settings["pricing_url"]
+        console.print(f"Sandbox at {sandbox} (faults to try: docs/quick-start.md)", soft_wrap=True)
     console.print(
         f"State and logs are in {stack.state_dir}; trimtab commands started here find this stack.",
         soft_wrap=True,

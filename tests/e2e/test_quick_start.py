@@ -25,6 +25,7 @@ FAST = {"api_port": "0", "worker_concurrency": "1", "retry_delay_seconds": "0.1"
 def page() -> Mapping[str, str]:
     """The blocks of the page, named by what they are for."""
     names = ["path", "files", "up", "rebalance", "http", "spoil", "look", "mend", "nightly", "schedules"]
+    names += ["sandbox", "outage", "back"]  # over a sandbox: test_command.py
     return dict(zip(names, shell_blocks(PAGE), strict=True))
 
 
