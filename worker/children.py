@@ -31,6 +31,11 @@ class Child:
     def ended(self) -> bool:
         return self.process.poll() is not None
 
+    def ending(self) -> str:
+        """How it ended, for people; it has."""
+        status = self.process.returncode
+        return f"ended with status {status}" if status >= 0 else f"was killed by signal {-status}"
+
     def last_words(self, lines: int = 15) -> str:
         """The end of its output: what an operator wants to see when it died."""
         try:
@@ -100,7 +105,13 @@ class StackFailed(RuntimeError):
 
 
 class ChildDied(StackFailed):
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, what: str = "") -> None:
         super().__init__(
-            f"{child.name} ended with status {child.process.returncode}; its last output:\n{child.last_words()}"
+            f"{what or child.name}{', at last it' if what else ''} {child.ending()}; its log is {child.log}, "
+            f"its last output:\n{child.last_words()}"
         )
+
+
+def end_with(child: Child) -> None:
+    """Raises ChildDied: one part has ended, and with it everything."""
+    raise ChildDied(child)

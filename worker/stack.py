@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from adapters.inbound.cli.wiring import BookOptions
 from adapters.results.redis_stream import RedisStreamReader
 from config.settings import STACK_FILE, UPSTREAMS, environment
-from worker.children import Child, ChildDied, StackFailed, start_child, wait_until
+from worker.children import Child, StackFailed, end_with, start_child, wait_until
 from worker.redis_client import redis_client
 
 READY_SECONDS = 60.0
@@ -211,16 +211,16 @@ class Stack:
 
     # -------------------------------------------------------------------------------------------- down
 
-    def watch(self, stop: threading.Event) -> None:
-        """Stay until told to stop.
+    def watch(self, stop: threading.Event, ended: Callable[[Child], None] = end_with) -> None:
+        """Stay until told to stop; ``ended`` is called with each part that ends by itself.
 
         Raises:
-            ChildDied: a part ended by itself.
+            StackFailed: ``ended`` did; unless given otherwise, it raises ChildDied.
         """
         while not stop.wait(0.2):
-            for child in self.children:
+            for child in tuple(self.children):
                 if child.ended:
-                    raise ChildDied(child)
+                    ended(child)
 
     def stop(self) -> None:
         """Stop what was started, in reverse order, by pid. Repeatable."""

@@ -1,19 +1,21 @@
 """``trimtab up``: the whole embedded stack, until told to stop."""
 
 import json
+from functools import partial
 
 from rich.console import Console
 
 from adapters.inbound.cli.wiring import UpOptions
 from config.settings import UPSTREAMS, Settings
 from worker.children import StackFailed
+from worker.keeper import Keeper
 from worker.loops import stop_on_signals
 from worker.schedules import build_schedules
 from worker.stack import Stack
 
 
 def up(settings: Settings, options: UpOptions) -> int:
-    """Status 1 when a part ends by itself, with its last words; 0 when it was stopped."""
+    """Status 0 when it was stopped; 1 when a part does not come up or ends again and again, with its last words."""
     stop = stop_on_signals()
     build_schedules(settings)  # what is wrong with them is told before anything is started
     console = Console(stderr=True)
@@ -28,9 +30,10 @@ def up(settings: Settings, options: UpOptions) -> int:
     try:
         with stack:
             _tell(console, stack)
-            stack.watch(stop)
+            tell = partial(console.print, style="yellow", markup=False, soft_wrap=True)
+            stack.watch(stop, ended=Keeper(restart=stack.restart, tell=tell))
     except StackFailed as failed:
-        console.print(f"[red]{failed}[/red]")
+        console.print(str(failed), style="red", markup=False, soft_wrap=True)
         return 1
     return 0
 
@@ -52,6 +55,9 @@ def _tell(console: Console, stack: Stack) -> None:
     console.print(
         f"API at {stack.api_url} (its OpenAPI document: {stack.api_url}/openapi.json)", soft_wrap=True
     )
+    if stack.with_sandbox:
+        sandbox = stack.settings["pricing_url"]
+        console.print(f"Sandbox at {sandbox} (faults to try: docs/quick-start.md)", soft_wrap=True)
     console.print(
         f"State and logs are in {stack.state_dir}; trimtab commands started here find this stack.",
         soft_wrap=True,

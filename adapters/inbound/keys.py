@@ -34,6 +34,7 @@ KEYS_SCHEMA: Final = "trimtab.api-keys.v1"
 _KEY = re.compile(r"trimtab_([0-9a-f]{12})_([A-Za-z0-9_-]{43})", re.ASCII)
 _NOBODY = "0" * 64  # compared with where there is no such key, so that the answer takes as long
 _MAX_FILE_BYTES = 4 * 1024 * 1024
+_READ_AGAIN = timedelta(seconds=1)  # a file that could not be read, and has not changed since
 
 _log = structlog.get_logger(__name__)
 
@@ -86,7 +87,9 @@ class KeyRing:
     """The keys of a file, read again whenever it has changed: a new or revoked key counts from the next request on.
 
     A file that cannot be read any more leaves the keys as they were read last, and is told in the log: a slip of
-    somebody's hand must not lock every caller out. Safe to ask from several threads.
+    somebody's hand must not lock every caller out. It is looked at again when anything about it changes, its mode
+    and owner too, and every second besides: what was in the way may be no part of the file (too many open files),
+    and until it is read a revoked key is still valid. Safe to ask from several threads.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -99,6 +102,8 @@ class KeyRing:
         self._clock = clock
         self._lock = threading.Lock()
         self._seen = _fingerprint(path)
+        self._failed_at: datetime | None = None
+        self._told = ""
         self._keys = {key.key_id: key for key in read_keys(path)}
         if not self._keys:
             raise Invalid(f"{path} holds no key: make one with 'trimtab keys add'", code="no_keys")
@@ -118,23 +123,31 @@ class KeyRing:
 
     def _current(self) -> Mapping[str, ApiKey]:
         seen = _fingerprint(self._path)
-        if seen != self._seen:
+        if seen != self._seen or self._failed_long_ago():
             with self._lock:
                 self._read_again(seen)
         return self._keys
+
+    def _failed_long_ago(self) -> bool:
+        """Either way: a clock that was put back must not make it long."""
+        failed_at = self._failed_at
+        return failed_at is not None and abs(self._clock.now() - failed_at) >= _READ_AGAIN
 
     def _read_again(self, seen: tuple[int, ...]) -> None:
         try:
             self._keys = {key.key_id: key for key in read_keys(self._path)}
         except Invalid as error:
-            _log.error(
-                "api_keys.unreadable",
-                error=str(error),
-                still_valid=len(self._keys),
-                advice="mend the file: it is read again by itself, and until then a revoked key still counts",
-            )
+            if seen != self._seen or str(error) != self._told:
+                _log.error(
+                    "api_keys.unreadable",
+                    error=str(error),
+                    still_valid=len(self._keys),
+                    advice="mend the file: it is read again by itself, and until then a revoked key still counts",
+                )
+            self._failed_at, self._told = self._clock.now(), str(error)
         else:
             _log.info("api_keys.read", keys=len(self._keys))
+            self._failed_at = None
         self._seen = seen
 
 
@@ -143,7 +156,16 @@ def _fingerprint(path: Path) -> tuple[int, ...]:
         found = path.stat()
     except OSError:
         return ()
-    return (found.st_ino, found.st_mtime_ns, found.st_size)
+    # The time of the last change of mode or owner is in st_ctime alone.
+    return (
+        found.st_ino,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+        found.st_size,
+        found.st_mode,
+        found.st_uid,
+        found.st_gid,
+    )
 
 
 def _hashed(secret: str) -> str:

@@ -6,6 +6,7 @@
 ``GET /sandbox/faults``  the faults and switches in force (faults.py tells what they do)
 ``PUT /sandbox/faults``  replace them all; what is left out goes back to normal
 ``GET /sandbox/model``   the model the book was made for: positions and portfolio ids
+``GET .../model/{id}``   the same as a document for ``trimtab models create``, under this id
 ``GET /health``          200
 =======================  ==================================================================================
 """
@@ -53,6 +54,7 @@ def create_app(book: Book, faults: Faults | None = None) -> Router:
             Route("/sandbox/faults", control.faults, methods=["GET"]),
             Route("/sandbox/faults", control.set_faults, methods=["PUT"]),
             Route("/sandbox/model", control.model, methods=["GET"]),
+            Route("/sandbox/model/{model_id}", control.model_document, methods=["GET"]),
             Route("/health", control.health, methods=["GET"]),
         ],
         redirect_slashes=False,
@@ -89,6 +91,17 @@ class _Control:
 
     async def model(self, request: Request) -> Response:  # noqa: ARG002  # a handler's signature
         return _json(self._book.model())
+
+    async def model_document(self, request: Request) -> Response:
+        model_id, model = request.path_params["model_id"], self._book.model()
+        return _json(
+            {
+                "model_id": model_id,
+                "name": model_id,
+                "positions": model.positions,
+                "portfolios": model.portfolio_ids,
+            }
+        )
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002  # a handler's signature
         return _json({"status": "ok"})

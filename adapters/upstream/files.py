@@ -191,7 +191,7 @@ class FilePortfolios:
     """
 
     def __init__(self, path: Path) -> None:
-        self._source = FileSource("portfolios", path, _parse_portfolios)
+        self._source = FileSource("accounting", path, _parse_portfolios)
 
     def portfolio(self, portfolio_id: PortfolioId) -> Portfolio | None:
         return self._source.get().get(portfolio_id)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from config.settings import environment
+from tests.support.pages import ROOT, shell_blocks
 from tests.support.processes import alive, children_of
 from tests.support.waiting import eventually
 
@@ -163,6 +164,13 @@ def test_a_demo_whose_parent_dies_stops_everything_it_started(tmp_path: Path) ->
 
 LEAP_DAY = {"name": "leap-day", "model_id": "growth", "cron": "0 22 29 2 *", "time_zone": "America/New_York"}
 
+IMPATIENT = {
+    "outage_delay_seconds": "0.3",
+    "upstream_retry_wait": "0.05",
+    "upstream_retry_total": "1",
+    "upstream_breaker_open": "0.5",
+}
+
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -170,7 +178,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     state_dir = tmp_path_factory.mktemp("up")
     with subprocess.Popen(
         [*TRIMTAB, "up", *SMALL, "--port", "0"],
-        env=environment({"state_dir": str(state_dir), "schedules": json.dumps([LEAP_DAY])}),
+        env=environment({"state_dir": str(state_dir), "schedules": json.dumps([LEAP_DAY]), **IMPATIENT}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -204,6 +212,36 @@ def test_commands_find_the_stack_that_is_up(up: Path, tmp_path: Path) -> None:
     orders = trimtab("orders", "--json", "--job", job["job_id"], state_dir=up)
     assert {json.loads(line)["job_id"] for line in orders.stdout.splitlines()} == {job["job_id"]}
     assert len(orders.stdout.splitlines()) == 8
+
+
+def test_the_outage_of_the_quick_start_is_waited_for_and_over_when_the_service_is_back(
+    up: Path, tmp_path: Path
+) -> None:
+    stack = json.loads((up / "stack.json").read_text())
+    *_, outage, back = shell_blocks(ROOT / "docs/quick-start.md")
+    command = f'trimtab() {{ PYTHONPATH={ROOT} {sys.executable} -m worker "$@"; }}\n'
+    sandbox = f"SANDBOX={stack['settings']['pricing_url']}"
+    folder = tmp_path / "my-book"
+    folder.mkdir()
+
+    def run(block: str) -> str:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", f"{command}{sandbox}\n{block}"],
+            cwd=folder,
+            env=environment({"state_dir": str(up)}),
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run(outage.replace("SANDBOX=http://127.0.0.1:12345", sandbox))
+    jobs = f"{stack['api_url']}/api/v1/jobs"
+    eventually(lambda: httpx.get(jobs).json()["jobs"][0], lambda job: job["state"] == "waiting", seconds=30)
+
+    assert " done: " in run(back).splitlines()[-1]
 
 
 def test_commands_find_the_schedules_of_the_stack_that_is_up(up: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from config.settings import environment
 from tests.support.pages import ROOT, shell_blocks
+from tests.support.processes import children_of
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
@@ -24,6 +25,7 @@ FAST = {"api_port": "0", "worker_concurrency": "1", "retry_delay_seconds": "0.1"
 def page() -> Mapping[str, str]:
     """The blocks of the page, named by what they are for."""
     names = ["path", "files", "up", "rebalance", "http", "spoil", "look", "mend", "nightly", "schedules"]
+    names += ["sandbox", "outage", "back"]  # over a sandbox: test_command.py
     return dict(zip(names, shell_blocks(PAGE), strict=True))
 
 
@@ -52,7 +54,12 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert made.returncode == 0, made.stderr
     folder = root / "my-book"
     with subprocess.Popen(
-        ["bash", "-c", blocks["path"] + blocks["up"].replace("trimtab up", "exec trimtab up")],
+        [
+            "bash",
+            "-c",
+            blocks["path"]
+            + blocks["up"].replace("trimtab up --no-sandbox", "exec trimtab up --no-sandbox 2> up.txt"),
+        ],
         cwd=root,
         env=environment(FAST),
         stdout=subprocess.DEVNULL,
@@ -102,3 +109,21 @@ def test_the_quick_start_does_what_it_says(book: Path) -> None:
     answer = json.loads(again.stdout)
     assert answer["orders"] == result["orders"] != []
     assert answer["positions"] == result["positions"]
+
+    parts_that_are_killed_are_started_again(book, path)
+
+
+def parts_that_are_killed_are_started_again(book: Path, path: Mapping[str, str]) -> None:
+    """As the page says; a job asked for meanwhile ends well."""
+    up = json.loads((book / ".trimtab/stack.json").read_text())["pid"]
+    for pid in children_of(up):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+        if any(part in command for part in (b"-m worker worker", b"-m worker steward", b"valkey-server")):
+            os.kill(pid, signal.SIGKILL)
+
+    third = bash("trimtab submit --model growth-60 --key fourth-try --watch", book, **path)
+
+    assert third.returncode == 0, third.stderr
+    told = (book / "up.txt").read_text()
+    for name in ("broker", "steward", "worker-1"):
+        assert f"{name} was killed by signal 9; it is started again" in told

@@ -170,6 +170,46 @@ def test_a_file_that_broke_leaves_the_keys_as_they_were_and_says_so(
     assert ring.find(made.text) is None
 
 
+def test_a_revoked_key_ends_when_the_file_is_mended_by_chmod(file: KeyFile, path: Path, clock: Clock) -> None:
+    revoked, kept = file.add("a", READ), file.add("b", READ)
+    ring = KeyRing(path, clock)
+    file.revoke(revoked.key.key_id)
+    path.chmod(0o664)
+    with capture_logs() as logs:
+        assert ring.find(revoked.text) == revoked.key
+    assert "chmod go-w" in logs[0]["error"]
+    path.chmod(0o644)
+    assert ring.find(revoked.text) is None
+    assert ring.find(kept.text) == kept.key
+
+
+def test_a_file_that_could_not_be_read_is_tried_again_every_second_though_nothing_about_it_changed(
+    file: KeyFile, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revoked = file.add("a", READ)
+    file.add("b", READ)
+    ring = KeyRing(path, clock)
+    file.revoke(revoked.key.key_id)
+    opened: list[Path] = []
+
+    def too_many(self: Path, *_mode: str) -> None:
+        opened.append(self)
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as scarce, capture_logs() as logs:
+        scarce.setattr(Path, "open", too_many)
+        for _ in range(5):
+            assert ring.find(revoked.text) == revoked.key
+        assert len(opened) == 1
+        clock.time += timedelta(seconds=1)
+        assert ring.find(revoked.text) == revoked.key
+        assert len(opened) == 2
+    assert [entry["event"] for entry in logs] == ["api_keys.unreadable"]
+    assert ring.find(revoked.text) == revoked.key
+    clock.time -= timedelta(hours=1)
+    assert ring.find(revoked.text) is None
+
+
 # ------------------------------------------------------------------------------------------------ the file
 
 

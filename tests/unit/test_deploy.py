@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from adapters.metrics.catalogue import METRICS
-from config.settings import FILE_SUFFIX, FROM_FILES, PREFIX, Settings
+from config.settings import FILE_SUFFIX, FROM_FILES, PREFIX, Settings, load_settings
 from worker import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +103,24 @@ def test_the_api_of_the_compose_file_answers_to_names_of_loopback_only() -> None
 
     assert json.loads(api["environment"]["TRIMTAB_API_HOSTS"]) == ["localhost", "127.0.0.1"]
     assert api["ports"] == ["127.0.0.1:8080:8080"]
+
+
+def test_compose_opens_the_api_to_others_only_where_it_asks_for_keys() -> None:
+    api = yaml.safe_load((ROOT / "deploy/compose.keys.yml").read_text())["services"]["api"]
+    (port,) = api["ports"]
+
+    assert api["environment"]["TRIMTAB_API_WITHOUT_KEYS"] == "false"
+    assert port == "${TRIMTAB_PUBLISH:-127.0.0.1:8081}:8080"  # one more: those of the first file stay
+    assert "TRIMTAB_PUBLISH" not in (ROOT / "docker-compose.yml").read_text()
+    assert "TRIMTAB_PUBLISH=" in (ROOT / "docs/how-to-deploy.md").read_text()
+
+
+def test_compose_hands_schedules_on_and_has_none_unless_told() -> None:
+    for name in ("beat", "api"):
+        handed = compose()["services"][name]["environment"]["TRIMTAB_SCHEDULES"]
+        default = handed.removeprefix("${TRIMTAB_SCHEDULES:-").removesuffix("}")
+        assert handed != default
+        assert load_settings(schedules=json.loads(default)).schedules == ()
 
 
 def test_a_container_sees_the_folder_of_the_keys_so_that_a_revoked_one_ends() -> None:

@@ -127,6 +127,18 @@ def test_a_next_run_that_was_started_by_hand_says_so(client: TestClient, store: 
     ]
 
 
+def test_the_list_says_of_a_next_run_that_it_was_started_by_hand(
+    command: Callable[..., Result], store: StoreAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
+    store.later(hours=-2)
+    assert "started already" not in command("list").stdout
+
+    command("run", "nightly")
+
+    assert "2026-11-25 22:00, started already" in command("list").stdout
+
+
 def test_one_schedule_tells_the_job_of_its_last_run(client: TestClient) -> None:
     run = client.post(RUN, json={"business_date": "2026-11-25"}).json()
 

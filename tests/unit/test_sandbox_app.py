@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from adapters.inbound.payloads.models import parse_new_model
 from adapters.sandbox.app import create_app
 from adapters.sandbox.book import Book, Kind
 from adapters.sandbox.faults import Fault, Faults
+from tests.support.pages import ROOT
 
 BOOK = Book.generate(40, 10, seed=3)
 
@@ -292,3 +294,25 @@ def test_the_model_is_told(client: TestClient) -> None:
     assert len(model["positions"]) == 10
     assert model["portfolio_ids"] == list(BOOK.portfolio_ids)
     assert set(model["positions"][0]) == {"security_id", "target", "low_drift", "high_drift"}
+
+
+def test_the_model_is_told_as_a_document_that_can_be_posted(client: TestClient) -> None:
+    told, document = get(client, "/sandbox/model"), client.get("/sandbox/model/sample").content
+
+    model = parse_new_model(document, max_bytes=1_000_000, new_id=lambda: "unused")
+
+    assert (model.model_id, model.portfolios) == ("sample", BOOK.portfolio_ids)
+    assert len(model.positions) == len(told["positions"])
+
+
+def test_the_quick_start_has_every_fault() -> None:
+    page = (ROOT / "docs/quick-start.md").read_text()
+    told = {name for line in page.splitlines() if line.startswith("| `") for name in line.split("`")[1::2]}
+    wanted = {*Fault.__struct_fields__, *Faults.__struct_fields__} - {
+        "pricing",
+        "security",
+        "portfolio",
+        "accounting",
+    }
+
+    assert wanted - {name.partition(":")[0] for name in told} == set()

@@ -207,6 +207,17 @@ def test_portfolios_from_csv(tmp_path: Path) -> None:
     assert (source.name(P), source.name(PortfolioId("p3"))) == (P, None)
 
 
+def test_a_fault_of_a_file_names_the_service_whose_url_it_is(tmp_path: Path) -> None:
+    """TRIMTAB_ACCOUNTING_URL: what people set is what they read."""
+    header = "portfolio_id,security_id,quantity\n"
+    with pytest.raises(UpstreamFault) as spoiled:
+        FilePortfolios(write(tmp_path, "positions.csv", f"{header}{P},,many\n")).portfolio(P)
+    with pytest.raises(UpstreamUnavailable) as absent:
+        FilePortfolios(tmp_path / "none.csv").portfolio(P)
+
+    assert (spoiled.value.service, absent.value.service) == ("accounting", "accounting")
+
+
 @pytest.mark.parametrize(
     ("lines", "line", "words"),
     [

@@ -51,7 +51,7 @@ def _add_list(app: typer.Typer, wiring: Wiring) -> None:
                     answer.in_words,
                     answer.time_zone,
                     answer.calendar or "every day",
-                    _clock(answer.next_run) if answer.next_run else _why_not(answer),
+                    _next(answer),
                     _last(answer),
                 )
                 for answer in answers
@@ -131,8 +131,10 @@ def _clock(run: NextRunAnswer) -> str:
     return run.local[:16].replace("T", " ")
 
 
-def _why_not(answer: ScheduleAnswer) -> str:
-    return "never" if answer.enabled else "disabled"
+def _next(answer: ScheduleAnswer) -> str:
+    if answer.next_run is None:
+        return "never" if answer.enabled else "disabled"
+    return f"{_clock(answer.next_run)}{', started already' if answer.next_run.started else ''}"
 
 
 def _last(answer: ScheduleAnswer) -> str:

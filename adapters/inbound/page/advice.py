@@ -24,7 +24,8 @@ _OPENING_FAILS: Final = (
 
 _CAUSES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "upstream_fault": "A service answered with something that cannot be used. Look at its answer, mend it, then retry.",
+        "upstream_fault": "A service answered, or a file holds, what cannot be used. "
+        "Mend what the reason names, of a file that line, then retry.",
         "upstream_unavailable": "A service was out until the deadline. Retry once it is back.",
         "store_unavailable": "The store was out. Retry once it is back.",
         "deadline_passed": "The job had too little time or too few seats. Retry gives it a new deadline.",
