@@ -80,9 +80,9 @@ class Scheduler:
     def _tend(self, watch: _Watch, now: datetime) -> None:
         """One schedule that cannot be tended must not keep the others waiting."""
         try:
-            self._look_into(watch)
             self._decide(watch.schedule, now)
             coming = watch.schedule.coming(now, 1)
+            self._look_into(watch)  # last: what only tells must not keep a run waiting
         except StoreUnavailable:
             raise
         except (Unavailable, Busy) as error:

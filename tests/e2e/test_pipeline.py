@@ -16,7 +16,7 @@ from adapters.stores.open import open_store
 from config.settings import Settings, load_settings
 from domain.policy import Policy
 from tasks.scheduler import Scheduler
-from tasks.services import Services
+from tasks.services import Rules, Services
 from tasks.verify_order_set import verify_order_set
 from tests.support.parts import events, start_part, terminated
 from tests.support.processes import alive, children_of
@@ -86,7 +86,9 @@ def test_schedulers_that_were_down_over_night_or_die_start_each_run_once_and_nee
         nightly = {"model_id": "m1", "cron": f"0 {(now.hour + 12) % 24} * * *", "catch_up_seconds": 24 * 3600}
         settings = load_settings(schedules=[{"name": name, **nightly} for name in ("calm", "deadly")])
         yesterday = StoreAt(store, now - timedelta(days=1))
-        known = SimpleNamespace(jobs=yesterday, schedules=lambda: build_schedules(settings))
+        known = SimpleNamespace(
+            jobs=yesterday, models=store, rules=Rules(), schedules=lambda: build_schedules(settings)
+        )
         Scheduler(cast(Services, known)).tick()  # one that ended then
 
     calm, deadly = [each.model_dump(mode="json") for each in settings.schedules]
