@@ -6,6 +6,7 @@ Celery's heartbeat, so only while it is connected to its broker: one that has st
 no restart would mend.
 """
 
+import _thread
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -35,10 +36,21 @@ class LoopsStop(threading.Event):
     def __init__(self, life: SignOfLife) -> None:
         super().__init__()
         self._life = life
+        self._asked = False
+
+    def set_by_signal(self, *_signal: object) -> None:
+        """A handler of signals. It interrupts the loop anywhere, so it must not want a lock.
+
+        The loop may be about to wait, and hold the event's: waiting for it here would be for ever. So another thread
+        sets the event, started by the lower module, since the loop may hold a lock of ``threading`` as well. Who asks
+        without waiting is told at once.
+        """
+        self._asked = True
+        _thread.start_new_thread(self.set, ())
 
     def is_set(self) -> bool:
         self._life.give()
-        return super().is_set()
+        return self._asked or super().is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
         self._life.give()

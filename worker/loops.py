@@ -39,9 +39,9 @@ def stop_on_signals(life: SignOfLife | None = None) -> threading.Event:
 
     ``life`` is given whenever the loop asks for it.
     """
-    stop = threading.Event() if life is None else LoopsStop(life)
+    stop = LoopsStop(life or SignOfLife(None))
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, stop.set_by_signal)
     return stop
 
 

@@ -21,7 +21,7 @@ from tasks.run_token import HandBack, run_token
 from tasks.steward import OUTAGE_TOLD
 from tests.support.world import World
 from worker.celery_app import create_sending_app
-from worker.loops import _Openings
+from worker.loops import _Openings, stop_on_signals
 from worker.process import WorkerProcess
 from worker.stopping import InHand, children_of, tell
 
@@ -180,3 +180,16 @@ def test_a_steward_tells_of_an_outage_once_and_not_at_every_round(world: World) 
         world.tick(20)
 
     assert [entry["event"] for entry in logs] == ["tokens.not_counted"] * 2
+
+
+@pytest.mark.timeout(10)
+def test_a_signal_that_finds_the_loop_about_to_wait_stops_it_all_the_same(sigterm: None) -> None:
+    interrupt = signal.getsignal(signal.SIGINT)
+    stop = stop_on_signals()
+    try:
+        with stop._cond:  # type: ignore[attr-defined]  # as `Event.wait` holds it until it sleeps
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.is_set()
+        assert stop.wait(5)
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
