@@ -302,7 +302,7 @@ def test_a_failed_portfolio_shows_its_attempts_what_to_do_and_is_retried_alone(
     job = broken_job(world, broken=(2, 3))
     shown = portfolio_page(client, job, builders.portfolio_id(2))
     assert "Retry this portfolio" in shown.text
-    assert "A service answered with something that cannot be used" in text_of(shown)
+    assert "A service answered, or a file holds, what cannot be used" in text_of(shown)
     assert shown.text.count('data-label="Attempt"') == SHORT_RULES.max_attempts
     press(client, f"/jobs/{job.job_id}/retry", portfolio=builders.portfolio_id(2))
     assert world.finish(job).counts == {"traded": 3, "failed": 1}
