@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tasks.run_token import Work
     from tasks.services import Services
 
+_LONGEST = 500  # of what is told of one portfolio, as in the store: an upstream's answer may be a whole page
+
 
 def _nobody(_portfolio_ids: Sequence[str]) -> None:
     pass
@@ -40,10 +42,10 @@ class Account:
             try:
                 finish = work(item, frozen, services)
             except UpstreamUnavailable as outage:
-                self._became.append(f"{item.portfolio_id} given back: {outage}")
+                self._became.append(f"{item.portfolio_id} given back: {outage}"[:_LONGEST])
                 raise
             except Exception as error:
-                self._became.append(f"{item.portfolio_id} attempt {item.attempt} failed: {error}")
+                self._became.append(f"{item.portfolio_id} attempt {item.attempt} failed: {error}"[:_LONGEST])
                 self.failed = True
                 raise
             self._became.append(f"{item.portfolio_id} {finish.state}")

@@ -111,6 +111,15 @@ def test_a_failed_attempt_fails_the_task_with_the_portfolio_and_the_cause(world:
     assert list(world.tokens.queue) == [token]  # the seat goes on all the same
 
 
+def test_a_page_of_an_upstream_is_told_in_a_few_lines(world: World) -> None:
+    watched = Watched(world, failing(UpstreamFault("accounting", "<html>" * 10_000)))
+
+    with pytest.raises(PortfolioFailed) as failed:
+        watched.run(token_of(world, 1))
+
+    assert len(str(failed.value)) <= 500
+
+
 def test_an_outage_is_no_failure_of_the_task(world: World) -> None:
     watched = Watched(world, failing(UpstreamUnavailable("pricing", "refused")))
 
