@@ -3,15 +3,13 @@
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from fastapi import HTTPException
 from fastapi.sse import ServerSentEvent
 from starlette.testclient import TestClient
-from structlog.testing import capture_logs
 
 from adapters.inbound.page.live import Live, pause_after
 from adapters.inbound.page.render import Region
@@ -20,18 +18,7 @@ from tests.support.api_keys import StaticKeys
 from tests.support.job_page import broken_job, browser, log_in
 from tests.support.world import World
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with capture_logs():
-        yield
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World.create(tmp_path)
-    yield world
-    world.store.close()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def region(text: str) -> Region:

@@ -1,9 +1,8 @@
 """What operators ask of all jobs at once, what they do to many, and how it is noted."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -33,18 +32,7 @@ from tests.support.job_page import broken_job
 from tests.support.lives import job
 from tests.support.world import World
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with capture_logs():
-        yield
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World.create(tmp_path)
-    yield world
-    world.store.close()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def keys(jobs: object) -> list[str]:
