@@ -22,11 +22,13 @@ from redis.exceptions import RedisError
 from adapters.inbound.cli.wiring import BookOptions
 from adapters.results.redis_stream import RedisStreamReader
 from config.settings import STACK_FILE, UPSTREAMS, environment
-from worker.children import Child, StackFailed, end_with, start_child, wait_until
+from worker.children import Child, StackFailed, end_with, start_child, stop_together, wait_until
 from worker.redis_client import redis_client
 
 READY_SECONDS = 60.0
 GRACE_SECONDS = 20.0
+# Up for as long as anybody else is: a worker finishes what it has in hand.
+NEEDED = frozenset({"broker", "sandbox"})
 
 
 class NoBroker(StackFailed):
@@ -195,7 +197,7 @@ class Stack:
         ended.process.wait(GRACE_SECONDS)
         place = self.children.index(ended)
         self._recipes[name](settings)
-        self.children[place] = self.children.pop()  # parts are stopped in reverse order of their start
+        self.children[place] = self.children.pop()
         return self.children[place]
 
     def child(self, name: str) -> Child:
@@ -223,9 +225,10 @@ class Stack:
                     ended(child)
 
     def stop(self) -> None:
-        """Stop what was started, in reverse order, by pid. Repeatable."""
-        while self.children:
-            self.children.pop().stop(GRACE_SECONDS)
+        """Stop what was started, by pid: at once all that need others, then what they needed. Repeatable."""
+        stop_together([child for child in self.children if child.name not in NEEDED], GRACE_SECONDS)
+        stop_together(self.children, GRACE_SECONDS)
+        self.children.clear()
         (self.state_dir / STACK_FILE).unlink(missing_ok=True)
         if self._runtime_dir is not None:
             shutil.rmtree(self._runtime_dir, ignore_errors=True)

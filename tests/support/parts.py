@@ -76,7 +76,7 @@ def killed(stack: Stack, name: str) -> Child:
 
 
 def started_again(stack: Stack, ended: Child) -> Child:
-    """The very same command, at its old place: parts are stopped in the reverse order of their start."""
+    """The very same command, at its old place."""
     command = [str(word) for word in cast("list[str]", ended.process.args)]
     child = start_child(ended.name, command, log=ended.log, environment=environment(stack.settings))
     stack.children[stack.children.index(ended)] = child
