@@ -44,8 +44,8 @@ FREE_MOVING = 3.0
 STILL = 10.0
 STILL_MAX = 160.0
 PLENTY = 2
-# Every round meets an outage anew; it is told once in so long.
-OUTAGE_TOLD = timedelta(seconds=10)
+# Every round meets an outage anew, or a few more order sets of a lost queue; it is told once in so long.
+TOLD_AGAIN = timedelta(seconds=10)
 
 
 @dataclass(slots=True)
@@ -86,6 +86,7 @@ class Steward:
         self._queue: str | None = None  # the identity that is known to be noted
         self._loss: _Loss | None = None
         self._told: dict[str, datetime] = {}
+        self._republished: Counter[JobId] = Counter()  # and not told yet
         self._broker_fault = ""  # of this tick
         self._noted_fault: str | None = None  # the one this steward knows to be noted
         # As read in this tick: one read answers several questions.
@@ -100,6 +101,7 @@ class Steward:
         now = self._services.jobs.now()
         self._heed_queue(now)
         self._publish_due()
+        self._tell_of_republished()
         jobs = self._open_jobs()
         for job in jobs:
             self._tend(job, now)
@@ -144,11 +146,22 @@ class Steward:
             self._tell_of_outage("order_sets.still_due", error)
         if sent:
             self._services.jobs.mark_sent([item.item_id for item in sent])
-        # One line a job: a queue that forgot a day's order sets must not fill the log as well.
         for job_id, count in Counter(item.job_id for item in sent).items():
             note_healing(self._services, job_id, "republished", count)
-            log.warning("order_sets.republished", job=job_id, count=count)
+            self._republished[job_id] += count
         return len(sent) == len(due) < DUE_AT_ONCE
+
+    def _tell_of_republished(self) -> None:
+        """One line a job, once in a while: a queue that forgot a day's order sets must not fill the log as well."""
+        if self._republished and self._is_time_to_tell("order_sets.republished"):
+            for job_id, count in self._republished.items():
+                log.warning(
+                    "order_sets.republished",
+                    job=job_id,
+                    count=count,
+                    advice="nothing to do: readers drop ids they have seen; `trimtab doctor` tells how the queue is",
+                )
+            self._republished.clear()
 
     def _tell_events(self) -> None:
         """What this round, and everybody else, made happen to jobs."""
@@ -380,11 +393,16 @@ class Steward:
 
     def _tell_of_outage(self, event: str, error: BrokerUnavailable) -> None:
         self._broker_fault = str(error)
+        if self._is_time_to_tell(event):
+            log.warning(event, error=str(error))
+
+    def _is_time_to_tell(self, event: str) -> bool:
         now = self._services.clock.now()
         told = self._told.get(event)
-        if told is None or now - told >= OUTAGE_TOLD:
-            self._told[event] = now
-            log.warning(event, error=str(error))
+        if told is not None and now - told < TOLD_AGAIN:
+            return False
+        self._told[event] = now
+        return True
 
 
 def _open(job: Job, services: Services) -> None:

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from adapters.stores.open import Store
 from domain.errors import Invalid, KeyReused, NotFound, StoreUnavailable, UpstreamFault, UpstreamUnavailable
 from domain.ids import JobId
-from domain.item import ItemState, Out
+from domain.item import Item, ItemState, Out
 from domain.job import JobState
 from domain.ports import ClaimMiss, Finish, JobStore, Token
 from tasks.broker_outage import why_it_waits
@@ -567,6 +567,39 @@ def test_a_result_that_was_stored_but_not_published_is_published_as_stored(world
 
     assert all(world.publisher.entries[item.item_id] == item.order_set for item in world.items(job.job_id))
     assert world.job(job).healing["republished"] == 2
+
+
+class OneByOne:
+    """A store that knows of one due order set at a time, as after a loss: each is due so long after its own mark."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def due_items(self, older_than_seconds: float, _limit: int = 1000) -> Sequence[Item]:
+        return self._store.due_items(older_than_seconds, 1)
+
+
+def test_what_falls_due_bit_by_bit_is_told_once_in_a_while_and_counted_to_the_last(tmp_path: Path) -> None:
+    rules = replace(SHORT_RULES, due_after_seconds=0.0)
+    world = World.create(tmp_path, rules, connect=lambda store: cast(JobStore, OneByOne(store)))
+    world.book(6)
+    job = world.finish(world.submit())
+    world.store.due_again(job.job_id)
+
+    with capture_logs() as logs:
+        for _ in range(6):
+            world.tick()
+            world.clock.time += timedelta(seconds=1)
+        world.clock.time += timedelta(seconds=60)
+        world.tick(2)
+
+    told = [entry for entry in logs if entry["event"] == "order_sets.republished"]
+    assert [(entry["job"], entry["count"]) for entry in told] == [(job.job_id, 1), (job.job_id, 5)]
+    assert world.job(job).healing == {"republished": 6}
+    world.store.close()
 
 
 def test_an_order_set_published_but_not_marked_stands_once_on_the_queue(world: World) -> None:

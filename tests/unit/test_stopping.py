@@ -18,7 +18,7 @@ from domain.item import ItemState
 from domain.ports import Token
 from tasks.account import Account
 from tasks.run_token import HandBack, run_token
-from tasks.steward import OUTAGE_TOLD
+from tasks.steward import TOLD_AGAIN
 from tests.support.world import World
 from worker.celery_app import create_sending_app
 from worker.loops import _Openings, stop_on_signals
@@ -176,7 +176,7 @@ def test_a_steward_tells_of_an_outage_once_and_not_at_every_round(world: World) 
 
     with capture_logs() as logs:
         world.tick(20)
-        world.clock.time += OUTAGE_TOLD
+        world.clock.time += TOLD_AGAIN
         world.tick(20)
 
     assert [entry["event"] for entry in logs] == ["tokens.not_counted"] * 2
