@@ -329,6 +329,9 @@ def test_a_key_that_may_not_look_and_a_wrong_one_get_nobody_in(
 # ------------------------------------------------------------------------------------------------ Flower
 
 
+NAME_UNSEEN = ""  # in Flower's metrics: a task received before Flower listened; only that event has a name
+
+
 def test_flower_asks_for_the_password_and_shows_the_tasks_of_a_job(
     browser: Browser, stack: Stack, api: Api
 ) -> None:
@@ -365,9 +368,9 @@ def test_flower_asks_for_the_password_and_shows_the_tasks_of_a_job(
     (worker, *_) = workers_of(url)
     stopped = httpx.post(f"{url}/api/worker/shutdown/{worker}", headers=basic(), timeout=10)
     assert stopped.status_code == 403
-    labels = re.findall(r'\btask="([^"]*)"', httpx.get(f"{url}/metrics").text)
-    assert set(labels) <= {"trimtab.run", "trimtab.start_scheduled"}
-    assert labels
+    labels = set(re.findall(r'\btask="([^"]*)"', httpx.get(f"{url}/metrics").text))
+    assert labels - {NAME_UNSEEN} <= {"trimtab.run", "trimtab.start_scheduled"}
+    assert "trimtab.run" in labels
     assert terminated(stack, child, within=10) == 0
 
 
