@@ -9,7 +9,7 @@ WORKDIR /app
 COPY requirements/runtime.txt requirements/
 RUN python -m venv --without-pip /venv \
  && python -m pip --python /venv install --no-cache-dir --disable-pip-version-check \
-      --require-hashes --only-binary :all: -r requirements/runtime.txt
+      --no-deps --require-hashes --only-binary :all: -r requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY adapters adapters
 COPY config config
