@@ -4,29 +4,16 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
 from multiprocessing import get_context
 
-from adapters.solver.cvxpy_solver import CvxpySolver
-from tests.fuzz.judge import BAD, Finding, judge
-from tests.support.fuzz_books import fuzz_case
+from tests.fuzz.batch import findings
+from tests.fuzz.judge import BAD, Finding
 
-_SOLVER_SECONDS = 1.0
 _A_BATCH = 50
 _SHOWN = 20
-
-
-def findings(seed: int, numbers: Iterable[int]) -> Iterator[tuple[int, Finding]]:
-    """Everything that is found of these cases, with the number of each."""
-    solver = CvxpySolver(time_limit_seconds=_SOLVER_SECONDS)
-    for number in numbers:
-        for finding in judge(fuzz_case(seed, number), solver):
-            yield number, finding
-
-
-def _batch(asked: tuple[int, range]) -> list[tuple[int, Finding]]:
-    return list(findings(*asked))
 
 
 def main(arguments: list[str]) -> int:
@@ -42,10 +29,11 @@ def main(arguments: list[str]) -> int:
         (asked.seed, range(start, min(start + _A_BATCH, end))) for start in range(asked.first, end, _A_BATCH)
     ]
     if asked.processes > 1:
-        with get_context("spawn").Pool(asked.processes) as pool:
-            bad = _report(chain.from_iterable(pool.imap(_batch, batches)), asked.seed)
+        # Unlike a Pool this one says so when a process of it dies, where a Pool would wait for ever.
+        with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as pool:
+            bad = _report(chain.from_iterable(pool.map(findings, batches)), asked.seed)
     else:
-        bad = _report(chain.from_iterable(map(_batch, batches)), asked.seed)
+        bad = _report(chain.from_iterable(map(findings, batches)), asked.seed)
     _say(f"{asked.count} portfolios of seed {asked.seed} in {time.monotonic() - started:.0f} s")
     return 1 if bad else 0
 

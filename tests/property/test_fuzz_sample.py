@@ -1,9 +1,12 @@
 """A small sample of `python -m tests.fuzz`, and that its judge sees what is wrong."""
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,3 +133,14 @@ def test_the_command_counts_and_its_status_says_whether_anything_is_wrong(
     told = capsys.readouterr().out
     assert "--seed 1 --first 40 --count 1: uncaught exception" in told
     assert "       2  uncaught exception" in told
+
+
+@pytest.mark.timeout(120)
+def test_two_processes_share_the_cases_of_the_command() -> None:
+    command = [sys.executable, "-m", "tests.fuzz", *("--count", "60", "--seed", "1", "--processes", "2")]
+    run = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=100, check=False
+    )
+
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "60 portfolios of seed 1" in run.stdout

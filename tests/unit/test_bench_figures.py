@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from worker.bench import machine, pipeline, scale
-from worker.bench.bare import Stretch
+from worker.bench.bare import SAMPLES, Stretch, enough
 from worker.bench.failed import BenchFailed
 from worker.bench.pipeline import ONE, SLICE, WIDE, Round
 from worker.bench.rig import API, BROKER, CHILDREN, PARENT, SANDBOX, STEWARD, Window
@@ -226,6 +226,19 @@ def test_samples_are_shares_of_the_cpu_time_and_the_clock_is_stopped_afterwards(
     assert counts.total() == seen
     assert sum(shares(counts).values()) == pytest.approx(1.0)
     assert shares(type(counts)()) == dict.fromkeys(NAMES, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("passed", "samples", "is_enough"),
+    [(1.0, SAMPLES, False), (2.0, SAMPLES - 1, False), (2.0, SAMPLES, True), (61.0, SAMPLES, True)],
+)
+def test_a_stretch_lasts_until_its_parts_are_known(passed: float, samples: int, is_enough: bool) -> None:
+    assert enough(passed, 2.0, samples) is is_enough
+
+
+def test_a_stretch_does_not_wait_for_ever_for_samples() -> None:
+    with pytest.raises(BenchFailed, match="3 samples of its CPU time in 61 s, too few"):
+        enough(61.0, 2.0, 3)
 
 
 # ------------------------------------------------------------------------------------------------ the machine

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -14,6 +14,7 @@ from tasks.open_job import open_job
 from tasks.run_token import run_token
 from tasks.services import Services
 from tasks.submit_job import SubmitJob, submit_job
+from worker.bench.failed import BenchFailed
 from worker.bench.rig import BROKER, MODEL_ID, SANDBOX, Rig
 from worker.bench.sampler import sampled, shares
 from worker.celery_app import create_sending_app
@@ -22,6 +23,8 @@ from worker.process import WorkerProcess
 STREAM = "trimtab.bench.order-sets"  # of its own: the rig counts what its workers publish
 WARM_SECONDS = 0.2
 TOKENS_BETWEEN_LOOKS = 5
+SAMPLES = 250  # at least, for the parts: of fewer one may miss a part that takes a quarter of the time
+PATIENCE_SECONDS = 60.0
 
 
 class NoTokens:
@@ -58,6 +61,17 @@ class Stretch:
         return self.cpu_ms * self.parts[part]
 
 
+def enough(passed: float, seconds: float, samples: int) -> bool:
+    """Whether a stretch is long enough.
+
+    Raises:
+        BenchFailed: the CPU clock does not tick as it should.
+    """
+    if passed > max(seconds, PATIENCE_SECONDS) and samples < SAMPLES:
+        raise BenchFailed(f"the bare loop: {samples} samples of its CPU time in {passed:.0f} s, too few")
+    return passed >= seconds and samples >= SAMPLES
+
+
 class BareLoop:
     """Works jobs of its own in a store of its own, on the rig's sandbox and broker, with the rig's settings."""
 
@@ -69,11 +83,17 @@ class BareLoop:
         self._left = 0
 
     def work_for(self, seconds: float) -> Stretch:
-        """Token after token for so long."""
-        self._run(time.perf_counter() + WARM_SECONDS)
+        """Token after token for so long, and on until there are samples enough.
+
+        Raises:
+            BenchFailed: they did not come in `PATIENCE_SECONDS`.
+        """
+        began = time.perf_counter()
+        self._run(lambda: time.perf_counter() >= began + WARM_SECONDS)
         published, servers, cpu = self._published(), self._servers(), time.process_time()
+        began = time.perf_counter()
         with sampled() as counts:
-            self._run(time.perf_counter() + seconds)
+            self._run(lambda: enough(time.perf_counter() - began, seconds, counts.total()))
         cpu = time.process_time() - cpu
         return Stretch(
             portfolios=max(self._published() - published, 1),
@@ -82,8 +102,8 @@ class BareLoop:
             servers=self._servers() - servers,
         )
 
-    def _run(self, until: float) -> None:
-        while time.perf_counter() < until:
+    def _run(self, over: Callable[[], bool]) -> None:
+        while not over():
             token = self._token()
             for _ in range(TOKENS_BETWEEN_LOOKS):
                 run_token(token, self._services, self._bench)

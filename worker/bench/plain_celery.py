@@ -20,7 +20,7 @@ DONE_SECONDS = 60.0
 
 
 class PlainCelery:
-    """A worker process with one child, and what it spends on a task that does nothing."""
+    """A worker process with as many children as the rig's, and what it spends on a task that does nothing."""
 
     def __init__(self, rig: Rig, child: Child, app: Celery) -> None:
         self._rig = rig
@@ -28,7 +28,7 @@ class PlainCelery:
         self._app = app
 
     def cpu_ms(self, tasks: int) -> float:
-        """CPU ms a task, of the parent and its child.
+        """CPU ms a task, of the parent and its children.
 
         Raises:
             BenchFailed: the tasks were not done in time.
@@ -41,7 +41,7 @@ class PlainCelery:
         return 1000 * (self._spent() - before) / tasks
 
     def wait(self) -> None:
-        """Until everything sent so far is done: one child takes one task after the other."""
+        """Until everything sent so far is done, but for what the other children may have in hand for a moment yet."""
         done = self._rig.stack.state_dir / f"done-{uuid.uuid4().hex}"
         self._app.send_task(TOUCH, kwargs={"path": str(done)})
         try:
@@ -57,7 +57,7 @@ class PlainCelery:
 @contextmanager
 def open_plain_celery(rig: Rig) -> Iterator[PlainCelery]:
     """Beside a rig that is idle while the tasks run."""
-    given = {**rig.stack.settings, "task_queue": QUEUE, "worker_concurrency": "1"}
+    given = {**rig.stack.settings, "task_queue": QUEUE}
     child = start_child(
         "noop",
         [sys.executable, "-m", "worker.bench.noop"],

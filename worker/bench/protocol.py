@@ -1,6 +1,6 @@
 """What the seat protocol costs: portfolios without work through real workers, beside tasks that do nothing.
 
-One broker, real prefork workers of two children each, everything interleaved in one run. The store of the goals is
+One broker, real prefork workers of two children a core each, everything interleaved in one run. The store of the goals is
 SQLite without fsync on a file system in memory: the same code, the same transactions, no waiting for a disk.
 """
 
@@ -33,6 +33,7 @@ from domain.prices import freeze
 from tasks.bench import Bench, FrozenJobs, Marks, Outgoing
 from tasks.run_token import run_token
 from tasks.services import Rules, Services
+from worker.bench.machine import cores
 from worker.bench.protocol_worker import CELERY, DONE, NO_OP, PROTOCOL, nothing
 from worker.bench.rows import Better, Row, Sample, interleaved_figures
 from worker.celery_app import create_sending_app
@@ -43,8 +44,8 @@ from worker.tokens import CeleryTokens
 
 SUITE: Final = "protocol"
 SLICE: Final = 8
-CHILDREN: Final = 2
-SEATS: Final = 4  # of each job: more than the children, so that none waits for a token
+CHILDREN: Final = 2 * cores()  # a child that waits for its turn to write leaves a core to another
+SEATS: Final = 2 * CHILDREN  # of each job: more than the children, so that none waits for a token
 ROUND_SECONDS: Final = 60.0  # for one contestant's turn: beyond it something is broken
 START_SECONDS: Final = 60.0
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
